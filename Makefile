@@ -1,0 +1,48 @@
+# A person and CI call the same targets. Every one of them prepares .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.darkroom-setup
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup run up check test lint bench bench-full clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP)  ## a virtual environment in .venv with the pinned versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Darkroom needs Python 3.11 or newer; this is " + sys.version) if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned versions into $(VENV) (a minute or two, once) ..."
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: setup  ## the main job end to end, on the embedded WebUI or WEBUI_URL=http://host:7860
+	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom run $(or $(JOB),jobs/lighthouse.yaml) --start
+
+up: setup  ## Prefect, the WebUI and the worker in the foreground; Ctrl-C stops all three
+	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom up
+
+check: setup  ## is everything there that a job needs?
+	@$(BIN)/darkroom check
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: setup lint  ## every test
+	@scripts/chromium.sh
+	@$(BIN)/python -m pytest
+
+bench: setup  ## the tables of the README, within five minutes; writes bench/results.json
+	@$(BIN)/python -m bench
+
+bench-full: setup  ## every figure, about an hour
+	@$(BIN)/python -m bench --full
+
+clean:  ## the local state (Prefect's database, stored inputs, logs), not the gallery
+	rm -rf .darkroom
