@@ -1,0 +1,102 @@
+"""A stand-in painter: no learned weights, but parameters that mean what they mean in Stable Diffusion.
+
+The sampler is the real thing; its denoiser is closed form: the posterior mean under a mixture of a few
+pictures composed from the prompt (`Ensemble`), each with the texture of the checkpoint's style around it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from .chance import Array, Chance
+from .ensemble import Ensemble
+from .sampler import noise_levels, sample
+
+__all__ = ["Brief", "Step", "paint", "sampling_steps"]
+
+
+@dataclass(frozen=True)
+class Brief:
+    """One picture, in a WebUI's terms. Equal briefs give equal bytes."""
+
+    prompt: str
+    negative_prompt: str = ""
+    seed: int = 0
+    subseed: int = 0
+    subseed_strength: float = 0.0  # 0 the seed's picture, 1 the subseed's
+    steps: int = 20
+    sampler_name: str = "Euler"
+    scheduler: str = "automatic"
+    cfg_scale: float = 7.0
+    width: int = 512  # pixels, 8 or more
+    height: int = 512
+    checkpoint: str = ""
+    clip_skip: int = 1
+    vae: str = ""
+    init_image: Image.Image | None = None  # RGB, width x height
+    denoising_strength: float = 1.0  # with an init image: 0 keeps it, 1 ignores it
+    mask: Image.Image | None = None  # L, white is repainted
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after one sampler step."""
+
+    number: int
+    total: int
+    _brief: Brief
+    _noisy: Array
+    _clean: Array
+    _noise: float
+
+    def preview(self) -> Image.Image:
+        """The picture as estimated now."""
+        return _decode(self._brief, self._clean)
+
+    def image(self) -> Image.Image:
+        """The picture as it is now, with the noise that is left: what an interrupted run returns."""
+        # a picture's spread is about 0.5 of the range -1..1: keep the total at that
+        return _decode(self._brief, self._noisy * np.float32(0.5 / (0.25 + self._noise**2) ** 0.5))
+
+
+def sampling_steps(brief: Brief) -> int:
+    """How many steps `paint` takes. With an init image the WebUI counts int(strength x steps) + 1."""
+    if brief.init_image is None:
+        return max(brief.steps, 1)
+    if brief.denoising_strength <= 0:
+        return 1
+    return int(min(brief.denoising_strength, 0.999) * max(brief.steps, 1)) + 1
+
+
+def paint(brief: Brief) -> Iterator[Step]:
+    """The picture, one sampler step at a time; stop iterating to interrupt."""
+    total = sampling_steps(brief)
+    size = brief.width, brief.height
+    strength = brief.denoising_strength if brief.init_image is not None else 1.0
+    if brief.init_image is not None and strength <= 0:
+        start = np.asarray(brief.init_image, np.float32) / np.float32(127.5) - 1
+        yield Step(1, 1, brief, start, start, 0.0)
+        return
+    chance = Chance(brief.seed, brief.subseed, brief.subseed_strength)
+    ensemble = Ensemble(brief, chance, size, strength)
+    levels = noise_levels(max(brief.steps, 1), brief.sampler_name, brief.scheduler)[-total - 1 :]
+    shape = brief.height, brief.width, 3
+    x = ensemble.start() + np.float32(levels[0]) * chance.normal("noise", *shape)
+    run = sample(
+        x, levels, ensemble.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape)
+    )
+    for number, (noisy, clean, noise) in enumerate(run, 1):
+        yield Step(number, total, brief, noisy, clean, noise)
+
+
+def _decode(brief: Brief, picture: Array) -> Image.Image:
+    if brief.vae:  # a decoder's tone: a little more or less contrast and warmth
+        chance = Chance(0).child("vae", brief.vae)
+        tone = [chance(channel, 0.94, 1.06) for channel in range(3)]
+        picture = picture * np.asarray(tone, np.float32) * np.float32(chance("contrast", 0.92, 1.08))
+    painted = Image.fromarray((np.clip(picture, -1, 1) * 127.5 + 128).clip(0, 255).astype(np.uint8))
+    if brief.mask is None or brief.init_image is None:
+        return painted
+    return Image.composite(painted, brief.init_image.convert("RGB"), brief.mask.convert("L"))
