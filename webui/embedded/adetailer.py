@@ -107,6 +107,7 @@ class Unit(BaseModel):
 def unit_schema() -> dict[str, Any]:
     """The unit's JSON schema as /adetailer/v1/schema answers it: optional texts are plain texts."""
     generated = Unit.model_json_schema()
+    generated.pop("description")
     for described in generated["properties"].values():
         if "anyOf" in described:
             described |= described.pop("anyOf")[0]
