@@ -1,0 +1,9 @@
+"""The flows. Importing any of them keeps Prefect's state in the project's own folder, unless you say otherwise."""
+
+import os
+
+from blocks.settings import settings
+
+if "PREFECT_API_URL" not in os.environ:
+    # Without this, the server that Prefect starts for itself writes into the user's home folder.
+    os.environ.setdefault("PREFECT_HOME", str(settings().prefect_home))

@@ -132,6 +132,7 @@ class Names(Answer):
     name: str
     aliases: list[str] | None = None
     label: str | None = None
+    alias: str | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,116 @@
+"""The WebUI that paints: where it is and how to get in."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr, field_validator
+
+from blocks.logo import logo
+from blocks.settings import settings
+from webui.client import Timeouts, WebUIClient
+
+DEFAULT = "default"
+
+
+class WebUI(Block):
+    """Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with `--api`.
+
+    Example:
+        ```python
+        from blocks.connection import WebUI
+
+        webui = WebUI.load("BLOCK_NAME")
+        client = webui.get_client()
+        print(client.checkpoints())
+        ```
+    """
+
+    _block_type_name = "WebUI"
+    _block_type_slug = "webui"
+    _description = (
+        "Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with --api."
+    )
+    _documentation_url: Any = "https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API"
+    _logo_url: Any = logo("webui")
+
+    # Required: Prefect refuses a reference to a block whose fields all have defaults.
+    base_url: str = Field(
+        title="Address", description="Where the WebUI answers, such as http://127.0.0.1:7860.", min_length=8
+    )
+    user: str = Field("", title="User", description="The user of --api-auth; empty without it.")
+    password: SecretStr = Field(
+        SecretStr(""), title="Password", description="The password of --api-auth; kept secret."
+    )
+    verify_tls: bool = Field(
+        True, title="Verify TLS", description="Check the certificate of an https address; leave it on."
+    )
+    ca_bundle: str = Field(
+        "", title="CA bundle", description="A file with your own certificate authority, for an https address."
+    )
+    connect_timeout: float = Field(
+        3.0, gt=0, le=60, title="Connect within", description="Seconds to connect; 3 by default."
+    )
+    call_timeout: float = Field(
+        15.0, gt=0, le=300, title="Short calls within", description="Seconds for a short call such as a list."
+    )
+    generation_timeout: float = Field(
+        1800.0,
+        gt=0,
+        le=86400,
+        title="Pictures within",
+        description="Seconds that one request may take to paint; half an hour by default.",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_address(cls, address: str) -> str:
+        parts = urlsplit(address.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the address must look like http://host:7860")
+        if parts.username or parts.password:
+            raise ValueError("put user and password in their own fields, not into the address")
+        return address.strip().rstrip("/")
+
+    def get_client(self) -> WebUIClient:
+        """A client for this WebUI."""
+        verify: bool | str = (self.ca_bundle or True) if self.verify_tls else False
+        return WebUIClient(
+            self.base_url,
+            user=self.user,
+            password=self.password.get_secret_value(),
+            verify=verify,
+            timeouts=Timeouts(
+                connect=self.connect_timeout, call=self.call_timeout, generation=self.generation_timeout
+            ),
+        )
+
+    @classmethod
+    def from_settings(cls) -> WebUI | None:
+        """The WebUI of ``DARKROOM_WEBUI_URL`` and ``DARKROOM_WEBUI_AUTH``, where they are set."""
+        chosen = settings()
+        if not chosen.webui_url:
+            return None
+        user, _, password = chosen.webui_auth.partition(":")
+        return cls(base_url=chosen.webui_url, user=user, password=SecretStr(password))
+
+    @classmethod
+    def chosen(cls, webui: WebUI | None) -> WebUI:
+        """The one that a run's form picked, else the environment's, else the block named ``default``.
+
+        Raises:
+            ValueError: there is none of them.
+        """
+        if webui is not None:
+            return webui
+        if (here := cls.from_settings()) is not None:
+            return here
+        try:
+            return cls.load(DEFAULT)  # type: ignore[return-value]
+        except ValueError:
+            raise ValueError(
+                "No WebUI is known. Save a WebUI block named 'default' in the Prefect UI (Blocks), "
+                "or set DARKROOM_WEBUI_URL=http://host:7860, or start one with: darkroom webui"
+            ) from None

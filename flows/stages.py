@@ -1,0 +1,324 @@
+"""The stages of a job, in the order in which they run: what each asks of the WebUI, and how it is run.
+
+All images of a stage come before the next stage, so that a stage with its own checkpoint costs one switch.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import TaskRunContext
+from prefect.tasks import exponential_backoff
+from pydantic import BaseModel
+
+from blocks.settings import settings
+from flows.job import GenerationJob
+from tasks.adetailer import adetailer, adetailer_requests
+from tasks.checkpoint import switch_checkpoint
+from tasks.form import LARGEST_SEED
+from tasks.img2img import img2img, img2img_requests
+from tasks.lane import Lane
+from tasks.paint import RETRIES, can_help
+from tasks.preflight import Inventory
+from tasks.progress import JobProgress, watch
+from tasks.request import Picture, Request, standing_settings
+from tasks.store import stored
+from tasks.txt2img import Txt2Img, txt2img, txt2img_requests
+from tasks.upscale import upscale, upscale_requests
+from webui.client import WebUIClient
+from webui.errors import Unreachable
+from webui.models import Checkpoint
+
+PAINTERS: dict[str, Task[Any, list[Picture]]] = {
+    "txt2img": txt2img,
+    "img2img": img2img,
+    "adetailer": adetailer,
+    "upscale": upscale,
+}
+POLLER_ENDS_WITHIN = 1.0  # seconds
+
+
+class Ready(BaseModel):
+    """What preflight found for one job: the checkpoints that its names mean, or why it cannot run."""
+
+    checkpoint: Checkpoint | None = None
+    img2img_checkpoint: Checkpoint | None = None
+    vae: str | None = None
+    forge: bool = True
+    problem: str = ""
+
+
+@dataclass
+class Item:
+    """One job on its way through the stages: its pictures so far, and what went wrong with it."""
+
+    job: GenerationJob
+    ready: Ready
+    pictures: list[Picture] = field(default_factory=list)
+    error: Exception | None = None
+
+    def has(self, stage: str) -> bool:
+        return self.error is None and bool(getattr(self.job, stage))
+
+    def checkpoint(self, stage: str) -> Checkpoint | None:
+        """The checkpoint that paints ``stage``; an upscaler needs none."""
+        if stage == "upscale":
+            return None
+        return self.ready.checkpoint if stage == "txt2img" else self.ready.img2img_checkpoint
+
+    def sampling(self, stage: str) -> Txt2Img:
+        """The sampling settings of ``stage``: ADetailer goes on with those of the stage before it."""
+        if stage == "txt2img" and self.job.txt2img is not None:
+            return self.job.txt2img
+        if self.job.img2img is not None:
+            return self.job.img2img.sampling(self.job.txt2img)
+        if self.job.txt2img is not None:
+            return self.job.txt2img.model_copy(update={"extra": {}, "enable_hr": False})
+        return Txt2Img(prompt="")
+
+    def requests(self, stage: str) -> list[Request]:
+        """What ``stage`` asks of the WebUI, given the pictures so far."""
+        if stage == "upscale" and self.job.upscale is not None:
+            return upscale_requests(self.job.upscale, self.pictures)
+        checkpoint, sampling = self.checkpoint(stage), self.sampling(stage)
+        assert checkpoint is not None
+        standing = standing_settings(checkpoint, self.ready.vae, sampling.clip_skip, forge=self.ready.forge)
+        if stage == "adetailer":
+            return adetailer_requests(self.job.adetailer, sampling, standing, checkpoint, self.pictures)
+        if stage == "img2img" and self.job.img2img is not None:
+            return img2img_requests(self.job.img2img, sampling, standing, checkpoint, self.pictures)
+        return txt2img_requests(
+            sampling, standing, checkpoint, images=self.job.images, batch_size=self.job.batch_size
+        )
+
+
+@task(
+    name="preflight",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(settings().retry_backoff),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=can_help,
+)
+def preflight(jobs: list[GenerationJob], client: WebUIClient) -> list[Ready]:
+    """Look up every name that the jobs use, before the GPU is taken. A job that cannot run has its ``problem``."""
+    inventory = Inventory(client)
+    return [_look_up(job, inventory) for job in jobs]
+
+
+def _look_up(job: GenerationJob, inventory: Inventory) -> Ready:
+    inventory.problems = []
+    first = inventory.checkpoint(job.checkpoint)
+    second = first
+    if job.txt2img is not None:
+        inventory.sampling(job.txt2img)
+        inventory.scripts(job.txt2img.extra, "txt2img")
+    if job.img2img is not None:
+        if job.img2img.checkpoint is not None:
+            second = inventory.checkpoint(job.img2img.checkpoint)
+        inventory.sampling(job.img2img.sampling(job.txt2img), hires=False)
+        inventory.scripts(job.img2img.extra, "img2img")
+    if job.adetailer:
+        inventory.adetailer(job.adetailer)
+    if job.upscale is not None:
+        inventory.upscaler(job.upscale.upscaler)
+    vae = inventory.vae(job.vae)
+    _check_files(job, inventory)
+    return Ready(
+        checkpoint=first,
+        img2img_checkpoint=second,
+        vae=vae,
+        forge=inventory.forge,
+        problem="; ".join(inventory.problems),
+    )
+
+
+def _check_files(job: GenerationJob, inventory: Inventory) -> None:
+    """The given files are in this machine's store, and of a size that the first stage takes."""
+    references = list(job.init_images)
+    if job.img2img is not None and job.img2img.mask is not None:
+        references.append(job.img2img.mask)
+    for reference in references:
+        try:
+            with Image.open(stored(reference)) as image:
+                width, height = image.size
+        except (ValueError, OSError) as error:
+            inventory.problems.append(str(error))
+            continue
+        if job.img2img is None and job.adetailer and (width % 8 or height % 8):
+            inventory.problems.append(
+                f"{reference} is {width}×{height}: ADetailer needs multiples of 8; add an img2img stage to resize it"
+            )
+
+
+def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task_run.flow_run_id}-seeds"
+
+
+@task(name="draw seeds", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
+def draw_seeds(jobs: list[GenerationJob]) -> list[dict[str, int]]:
+    """A seed for each stage that asked for −1; drawn once, so that a retry repeats the same pictures."""
+    drawn = []
+    for job in jobs:
+        seeds = {}
+        for stage in ("txt2img", "img2img"):
+            form = getattr(job, stage)
+            given_start = stage == "img2img" and not job.txt2img and (form is None or form.seed is None)
+            if given_start or (form is not None and form.seed == -1):
+                seeds[stage] = random.randint(0, LARGEST_SEED - job.total)
+        drawn.append(seeds)
+    return drawn
+
+
+def items_of(jobs: list[GenerationJob], ready: list[Ready], seeds: list[dict[str, int]]) -> list[Item]:
+    """The jobs with their seeds filled in, and the pictures that they start from."""
+    items = []
+    for job, found, drawn in zip(jobs, ready, seeds, strict=True):
+        forms = {
+            stage: form.model_copy(update={"seed": drawn[stage]})
+            for stage in drawn
+            if (form := getattr(job, stage)) is not None
+        }
+        item = Item(job.model_copy(update=forms), found)
+        if job.init_images and not found.problem:
+            item.pictures = _given(item.job, drawn.get("img2img"))
+        items.append(item)
+    return items
+
+
+def _given(job: GenerationJob, drawn: int | None) -> list[Picture]:
+    """The job's own files as pictures to start from, each as often as ``images`` says."""
+    form = job.img2img
+    seed = form.seed if form is not None and form.seed is not None else drawn or 0
+    pictures = []
+    for number in range(job.total):
+        path = stored(job.init_images[number // job.images])
+        with Image.open(path) as image:
+            width, height = image.size
+        pictures.append(
+            Picture(
+                path=str(path),
+                sha256=path.stem,
+                seed=seed + number,
+                index=number + 1,
+                stage="init",
+                width=width,
+                height=height,
+            )
+        )
+    return pictures
+
+
+def shares(items: Sequence[Item]) -> dict[str, float]:
+    """How much of the work each stage is, in sampling steps × pictures; an upscale counts as five steps."""
+    weights: dict[str, float] = {}
+    for stage in PAINTERS:
+        for item in items:
+            if item.has(stage):
+                steps = 5 if stage == "upscale" else item.sampling(stage).steps
+                if stage == "img2img" and item.job.img2img is not None:
+                    steps = max(1, round(steps * item.job.img2img.denoising_strength))
+                weights[stage] = weights.get(stage, 0) + steps * item.job.total
+    return weights
+
+
+@dataclass
+class Stages:
+    """Runs the stages of some items on one lane. ``tolerant``: an item's failure does not stop the others."""
+
+    items: list[Item]
+    lane: Lane
+    progress: JobProgress
+    tolerant: bool = False
+    timings: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Stage by stage, and within a stage checkpoint by checkpoint."""
+        for stage in PAINTERS:
+            if working := [item for item in self.items if item.has(stage)]:
+                self._run_stage(stage, working)
+
+    def _run_stage(self, stage: str, items: list[Item]) -> None:
+        started = time.monotonic()
+        plans = [(item, item.requests(stage)) for item in items]
+        made: list[Picture] = []
+        with self._watched(stage, sum(len(request.seeds) for _, plan in plans for request in plan)):
+            for group in _by_checkpoint(stage, plans):
+                made += self._run_group(stage, group)
+        self.timings.append(
+            {
+                "stage": stage,
+                "pictures": len(made),
+                "seconds": round(time.monotonic() - started, 1),
+                "at the WebUI": round(sum(picture.seconds for picture in made), 1),
+                "checkpoint": ", ".join(sorted({picture.checkpoint for picture in made})),
+            }
+        )
+
+    def _run_group(self, stage: str, group: list[tuple[Item, list[Request]]]) -> list[Picture]:
+        item, plan = group[0]
+        checkpoint = item.checkpoint(stage)
+        if checkpoint is not None:
+            standing = {
+                key: plan[0].payload[key]
+                for key in ("override_settings", "override_settings_restore_afterwards")
+            }
+            switch_checkpoint(checkpoint, standing, self.lane)
+        self.lane.plan([request for _, requests in group for request in requests])
+        made = []
+        for item, requests in group:
+            item.pictures = self._paint(stage, item, requests)
+            made += item.pictures
+        return made
+
+    def _paint(self, stage: str, item: Item, requests: list[Request]) -> list[Picture]:
+        """An item's pictures. A request that was done before (a retried run) costs nothing."""
+        pictures: list[Picture] = []
+        for request in requests:
+            try:
+                if item.error is None:
+                    pictures += PAINTERS[stage](request, self.lane)
+            except Unreachable:
+                raise  # without a WebUI the others would fail one by one
+            except Exception as error:
+                if not self.tolerant:
+                    raise
+                get_run_logger().error("%s of %s failed: %s", request.title, item.job.name, error)
+                item.error = error
+            self.progress.done(request)
+        return pictures
+
+    @contextmanager
+    def _watched(self, stage: str, pictures: int) -> Iterator[None]:
+        """Poll the WebUI's progress while the stage runs: one polling task for all its pictures."""
+        stop = threading.Event()
+        self.progress.begin(stage, pictures)
+        poller = watch.submit(stage, self.lane, self.progress, stop)
+        try:
+            yield
+            self.progress.end()
+        finally:
+            stop.set()
+            poller.wait(POLLER_ENDS_WITHIN)
+
+
+def _by_checkpoint(
+    stage: str, plans: list[tuple[Item, list[Request]]]
+) -> Iterator[list[tuple[Item, list[Request]]]]:
+    """The plans in groups of one checkpoint, in the order in which the checkpoints first appear."""
+    groups: dict[str, list[tuple[Item, list[Request]]]] = {}
+    for item, plan in plans:
+        if plan:
+            checkpoint = item.checkpoint(stage)
+            groups.setdefault(checkpoint.file if checkpoint else "", []).append((item, plan))
+    yield from groups.values()

@@ -1,0 +1,83 @@
+"""Switching the checkpoint, as a task of its own, so that a load is seen, timed and confirmed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from blocks.settings import settings
+from tasks.lane import Lane
+from tasks.paint import RETRIES, can_help, checked
+from tasks.request import Request
+from webui.errors import CallFailed, WebUIError
+from webui.models import Checkpoint
+
+
+@task(
+    name="switch checkpoint",
+    task_run_name="switch to {checkpoint.model_name}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(settings().retry_backoff),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=can_help,
+)
+def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: Lane) -> float:
+    """Load ``checkpoint``, and make sure that it is the one; returns the seconds it took, 0 if it was loaded.
+
+    The switch is one step at 64 × 64 that names the checkpoint. It goes through the WebUI's own queue like any
+    picture, so it cannot fall into the middle of a stranger's job as ``POST /options`` does (which on Forge loads
+    nothing at all), it works the same on Forge and AUTOMATIC1111, and its ``info`` says what is really loaded.
+
+    Raises:
+        WrongCheckpoint: the WebUI went on with another one.
+        CallFailed: the file could not be loaded.
+    """
+    if _is_loaded(checkpoint, lane):
+        get_run_logger().info("%s is loaded", checkpoint.title)
+        return 0.0
+    payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+    payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
+    request = Request(
+        stage="checkpoint",
+        endpoint="txt2img",
+        first=1,
+        of=1,
+        seeds=(1,),
+        size=(64, 64),
+        payload=payload,
+        checkpoint=checkpoint,
+    )
+    started = time.monotonic()
+    try:
+        checked(request, lane.answer(request).generation)
+    except CallFailed as error:
+        # After a failed load a WebUI answers errors even for the checkpoint that worked before, until it has
+        # loaded a different one: the next job that names another checkpoint repairs it.
+        raise type(error)(error.asked, error.status, error.said, _advice(checkpoint)) from None
+    seconds = time.monotonic() - started
+    get_run_logger().info("switched to %s in %.1f s", checkpoint.title, seconds)
+    return seconds
+
+
+def _advice(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
+
+
+def _is_loaded(checkpoint: Checkpoint, lane: Lane) -> bool:
+    """Whether the WebUI says so, by hash: the name in its options only echoes what was posted last.
+
+    The hash can be stale after the WebUI's start; then the first picture pays for the load, and is checked anyway.
+    """
+    if not checkpoint.hash:
+        return False
+    try:
+        loaded = str(lane.client.options().get("sd_checkpoint_hash") or "")
+    except WebUIError:
+        return False
+    return bool(loaded) and loaded in (checkpoint.hash, checkpoint.sha256)

@@ -1,0 +1,120 @@
+"""The lease: one run at a time on a host uses a WebUI's GPU, first come, first served.
+
+Tickets in a folder per WebUI, each a file that its process keeps locked. Whoever has the lowest ticket that is
+still locked has the GPU; everybody else blocks on the ticket before his own. A process that dies, by SIGKILL too,
+loses its lock to the operating system, so nobody holds the lease after death and nobody waits for the dead.
+
+Workers on other hosts are strangers to this lease and stay safe without it: every request stands alone, the WebUI's
+own queue runs one job at a time, and a request waits for strangers' jobs before it is sent (see lane).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from blocks.locks import Held, hold
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Who holds or waits for the lease. ``since`` is seconds since 1970."""
+
+    run: str
+    name: str
+    pid: int
+    since: float
+
+
+@contextmanager
+def lease(
+    base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket | None], None] = lambda holder: None
+) -> Iterator[None]:
+    """Hold the GPU of the WebUI at ``base_url``.
+
+    Args:
+        run, name: the flow run's id and name, for those who wait.
+        on_wait: called with the holder when there is one, again when it changes, and with None when the wait
+            is over.
+    """
+    folder = _folder(base_url)
+    path, own = _take_ticket(folder, Ticket(run, name, os.getpid(), time.time()))
+    try:
+        waited = False
+        while before := _living_before(folder, path):
+            waited = True
+            on_wait(_read(before[0]))
+            # The one just before us is the last to go: when its lock is ours, look again who is left.
+            if (turn := hold(before[-1])) is not None:
+                turn.release()
+        if waited:
+            on_wait(None)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        own.release()
+
+
+def queue_of(base_url: str) -> list[Ticket]:
+    """The holder of the lease, then those who wait, in order."""
+    folder = _folder(base_url)
+    tickets = (_read(path) for path in _living_before(folder, None))
+    return [ticket for ticket in tickets if ticket is not None]
+
+
+def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
+    """The next number. The file is locked before it gets its name, so that nobody finds it unlocked."""
+    counter = folder / "counter"
+    counter.touch()
+    turn = hold(counter)
+    assert turn is not None
+    try:
+        number = 1 + max((int(path.stem) for path in folder.glob("*.ticket")), default=0)
+        path = folder / f"{number:08}.ticket"
+        unnamed = folder / "ticket.new"
+        unnamed.write_text(json.dumps(asdict(ticket)))
+        own = hold(unnamed)
+        assert own is not None
+        return unnamed.rename(path), own
+    finally:
+        turn.release()
+
+
+def _living_before(folder: Path, path: Path | None) -> list[Path]:
+    """Tickets before ``path`` (all, if None) whose process lives, in order; those of the dead are removed."""
+    living = []
+    for other in sorted(folder.glob("*.ticket")):
+        if path is not None and other >= path:
+            break
+        if (dead := hold(other, wait=False)) is not None:
+            other.unlink(missing_ok=True)
+            dead.release()
+        elif other.exists():
+            living.append(other)
+    return living
+
+
+def _read(path: Path) -> Ticket | None:
+    try:
+        return Ticket(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _folder(base_url: str) -> Path:
+    """One folder per WebUI and host, outside the project: two checkouts share the GPU as well."""
+    parts = urlsplit(base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
+    name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
+    folder = Path(tempfile.gettempdir()) / "darkroom-leases" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

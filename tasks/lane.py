@@ -1,0 +1,247 @@
+"""The lane to the GPU: one request after the other, with the next one on its way while the last is put away.
+
+The WebUI runs one job at a time, so sending several gains nothing; what costs is the time between an answer and
+the next request. The lane sends from a thread of its own and, as soon as an answer is there, goes on with the next
+request that is not made yet, while the caller decodes, checks, writes and thumbnails the last.
+
+The caller's thread stays free to be cancelled: leaving the lane interrupts our own job at the WebUI, and only ours.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from tasks.inflight import InFlight
+from tasks.request import Request
+from webui.client import WebUIClient
+from webui.errors import Interrupted, NotFound, WebUIError
+from webui.models import Generation, ImageInfo
+
+IDLE_POLL = 0.25  # seconds between two looks at somebody else's job
+GIVE_UP_INTERRUPTING = 20.0  # seconds; a cancelled process is killed after 30
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the WebUI gave for a request; ``seconds`` from sending to answer."""
+
+    request: Request
+    generation: Generation
+    task_id: str
+    seconds: float
+
+
+@dataclass
+class Sending:
+    """The request that is at the WebUI now."""
+
+    request: Request
+    task_id: str
+    started: float = field(default_factory=time.monotonic)
+    interrupted: bool = False  # the progress poller saw the WebUI's interrupt flag while this was running
+
+
+class Lane:
+    """Sends requests to one WebUI, in order; a context manager.
+
+    Args:
+        client: the WebUI.
+        run: the flow run's id, part of every task id.
+        made: whether a request's pictures exist already, so that nothing is sent ahead that need not be made.
+        on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
+    """
+
+    def __init__(
+        self,
+        client: WebUIClient,
+        *,
+        run: str,
+        made: Callable[[Request], bool] = lambda request: False,
+        on_wait: Callable[[str | None], None] = lambda reason: None,
+    ) -> None:
+        self.client = client
+        self.run = run
+        self.sending: Sending | None = None
+        self._made = made
+        self._on_wait = on_wait
+        self._plan: list[Request] = []
+        self._answers: dict[str, Future[Answer]] = {}
+        self._bodies: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._leaving = threading.Event()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lane")
+
+    def __enter__(self) -> Lane:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _leave(self) -> None:
+        self._leaving.set()
+        for future in self._answers.values():
+            future.cancel()
+        self._interrupt_own_job()
+
+    def plan(self, requests: Sequence[Request]) -> None:
+        """What will be asked for, in this order; what is sent ahead is taken from it."""
+        self._plan = list(requests)
+
+    def answer(self, request: Request) -> Answer:
+        """The WebUI's answer to ``request``; blocks until it is there.
+
+        Raises:
+            WebUIError: it failed, or somebody interrupted it.
+        """
+        future = self._send(request)
+        following = self._following(request)
+        if following is not None:
+            self._prepare(following)  # read and encoded while the GPU works
+        try:
+            answer = future.result()
+        except Exception:
+            raise
+        except BaseException:
+            # Cancelled: the WebUI hears of it before Prefect has written down anything.
+            self._leave()
+            raise
+        finally:
+            self._answers.pop(request.digest, None)
+        if following is not None:
+            self._send(following)
+        return answer
+
+    def _following(self, request: Request) -> Request | None:
+        """The next request of the plan whose pictures are not there yet."""
+        digests = [planned.digest for planned in self._plan]
+        if request.digest not in digests:
+            return None
+        rest = self._plan[digests.index(request.digest) + 1 :]
+        return next((planned for planned in rest if not self._made(planned)), None)
+
+    def _send(self, request: Request) -> Future[Answer]:
+        if request.digest not in self._answers:
+            self._answers[request.digest] = self._thread.submit(
+                self._exchange, request, *self._prepare(request)
+            )
+        return self._answers[request.digest]
+
+    def _prepare(self, request: Request) -> tuple[str, dict[str, Any]]:
+        if request.digest not in self._bodies:
+            # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
+            task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
+            self._bodies[request.digest] = (task_id, request.body(task_id))
+        return self._bodies[request.digest]
+
+    def _exchange(self, request: Request, task_id: str, body: dict[str, Any]) -> Answer:
+        """In the lane's thread: wait for strangers, send, and make sure that nobody cut it short."""
+        self._bodies.pop(request.digest, None)
+        self._wait_for_strangers()
+        if self._leaving.is_set():
+            raise Interrupted(f"{request.title} was not sent: its run is over")
+        sending = Sending(request, task_id)
+        with InFlight(self.client.base_url, task_id):
+            self.sending = sending
+            try:
+                generation = self._post(request, body)
+                seconds = time.monotonic() - sending.started
+                self._refuse_interrupted(sending)
+            finally:
+                self.sending = None
+        return Answer(request, generation, task_id, seconds)
+
+    def _post(self, request: Request, body: dict[str, Any]) -> Generation:
+        if request.endpoint == "extra-single-image":
+            return Generation(
+                [self.client.extra_single_image(body)], ImageInfo(all_seeds=list(request.seeds))
+            )
+        return self.client.txt2img(body) if request.endpoint == "txt2img" else self.client.img2img(body)
+
+    def _refuse_interrupted(self, sending: Sending) -> None:
+        """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
+
+        It stays up until the next job begins: ours is sent after this look, a stranger's may be faster, so the
+        progress poller watches it as well.
+        """
+        if sending.request.endpoint == "extra-single-image":
+            return
+        state = self.client.job_state().state
+        if sending.interrupted or (not state.running and (state.interrupted or state.skipped)):
+            raise Interrupted(
+                f"{sending.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
+                "came back is dropped. To stop a job for good, cancel its run in Prefect"
+            )
+
+    def _wait_for_strangers(self) -> None:
+        """Return when the WebUI is free, or when all that was there before us is done.
+
+        Whoever comes after us is not waited for, or a steady queue would starve this one: the WebUI's own queue
+        is first come, first served, and our request stands alone.
+        """
+        try:
+            ahead = self._strangers()
+            if not ahead:
+                return
+            first = next(iter(ahead))
+            self._on_wait(f"the WebUI is busy with {first}")
+            try:
+                while ahead := ahead & self._strangers():
+                    if self._leaving.wait(IDLE_POLL):
+                        break
+            finally:
+                self._on_wait(None)
+        except WebUIError as error:
+            if not error.transient:
+                raise
+            # Unreachable or slow: the request itself will say so, with its own retries.
+
+    def _strangers(self) -> set[str]:
+        """Names for the running job and those that wait at the WebUI."""
+        state = self.client.job_state().state
+        jobs = (
+            {f"somebody's job {state.job or '(starting)'} of {state.job_timestamp}"}
+            if state.running
+            else set()
+        )
+        try:
+            jobs |= {f"waiting {task}" for task in self.client.pending_tasks()} if jobs else set()
+        except NotFound:
+            pass
+        return jobs
+
+    def _interrupt_own_job(self) -> None:
+        """Stop our job at the WebUI, and only ours. An interrupt that comes before a job begins is lost there,
+        so it is repeated until the answer is back; what remains is left to the supervisor (see inflight)."""
+        deadline = time.monotonic() + GIVE_UP_INTERRUPTING
+        pause = threading.Event()
+        while (sending := self.sending) is not None and time.monotonic() < deadline:
+            try:
+                interrupt_if_ours(self.client, sending.task_id)
+            except WebUIError:
+                return
+            pause.wait(0.1)
+
+
+def interrupt_if_ours(client: WebUIClient, task_id: str) -> bool:
+    """Interrupt the WebUI if the job that runs there is ``task_id``; returns whether it was.
+
+    Where the WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
+    guess would cost a stranger's picture, a right one only the rest of ours.
+    """
+    try:
+        progress = client.task_progress(task_id)
+    except NotFound:
+        return False
+    if progress is None or not progress.active:
+        return False
+    client.interrupt()
+    return True

@@ -1,0 +1,207 @@
+"""From a request to pictures on disk, and nothing believed because of a 200.
+
+The stage tasks are this function under their own names: one task run per request, its result a small reference to
+files that are already written whole, so that a retried run resumes at the picture that failed and a crash loses at
+most the one on the GPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageChops
+from prefect import Task, get_run_logger
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.tasks import exponential_backoff
+
+from blocks.files import write_whole
+from blocks.settings import settings
+from tasks.lane import Answer, Lane
+from tasks.request import Picture, Request
+from webui.errors import ADetailerIgnored, BrokenImage, WrongCheckpoint, WrongImages, is_transient
+from webui.infotext import read_infotext, with_infotext
+from webui.models import Generation
+
+RETRIES = 3
+
+
+def same_request(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    """A task's cache key: this flow run and everything that decides the pixels. A retry of the run finds it."""
+    return f"{context.task_run.flow_run_id}-{parameters['request'].digest}"
+
+
+def can_help(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+    """Whether another try may succeed; never for what the WebUI refused."""
+    try:
+        state.result()
+    except Exception as error:
+        return is_transient(error)
+    return False
+
+
+PAINTING: dict[str, Any] = {
+    "task_run_name": "{request.title}",
+    "cache_key_fn": same_request,
+    "persist_result": True,
+    "result_serializer": "json",
+    "retries": RETRIES,
+    "retry_delay_seconds": exponential_backoff(settings().retry_backoff),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": can_help,
+}
+
+
+def paint(request: Request, lane: Lane) -> list[Picture]:
+    """Have ``request`` painted, checked and written.
+
+    Raises:
+        WebUIError: it failed, or what came back is not what was asked.
+    """
+    answer = lane.answer(request)
+    images = checked(request, answer.generation)
+    pictures = [_write(answer, number, content) for number, content in enumerate(images)]
+    for picture in pictures:
+        suffix = f" ({picture.note})" if picture.note else ""
+        get_run_logger().info("%s in %.1f s: %s%s", request.title, answer.seconds, picture.path, suffix)
+    return pictures
+
+
+def place(request: Request, number: int, run: str | None = None) -> Path:
+    """Where the ``number``-th picture (from 0) of a request lies: a name made of what decides it."""
+    run = run or str(FlowRunContext.get().flow_run.id)  # type: ignore[union-attr]
+    name = f"{request.stage}-{request.first + number:04}-{request.seeds[number]}-{request.digest[:8]}.png"
+    return settings().runs / run / name
+
+
+def is_made(request: Request, run: str) -> bool:
+    """Whether all of a request's pictures are there already, so that it need not be sent."""
+    return all(
+        place(request, number, run).with_suffix(".json").exists() for number in range(len(request.seeds))
+    )
+
+
+def checked(request: Request, generation: Generation) -> list[bytes]:
+    """The pictures of an answer, when they are what was asked for.
+
+    Raises:
+        WrongCheckpoint, WrongImages, BrokenImage, ADetailerIgnored: they are not.
+    """
+    info = generation.info
+    if request.checkpoint is not None and not request.checkpoint.painted(info):
+        raise WrongCheckpoint(
+            f"{request.title} asked for {request.checkpoint.title}, but {info.sd_model_name} "
+            f"[{info.sd_model_hash}] painted it. Somebody switched the model at the WebUI, or its list is out of date"
+        )
+    wanted = len(request.seeds)
+    if (
+        "script_name" not in request.payload
+        and not _adds_pictures(request)
+        and len(generation.images) != wanted
+    ):
+        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
+    if len(generation.images) < wanted:
+        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
+    if tuple(info.all_seeds[:wanted]) != request.seeds:
+        raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
+    for content in generation.images[:wanted]:
+        size = _size(request, content)
+        if size != request.size and "script_name" not in request.payload:
+            raise WrongImages(f"{request.title} asked for {request.size} pixels, {size} came back")
+    if request.stage == "adetailer" and "ADetailer model" not in str(info.extra_generation_params):
+        raise ADetailerIgnored(
+            f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
+            "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
+        )
+    return generation.images[:wanted]
+
+
+def _adds_pictures(request: Request) -> bool:
+    """Scripts such as ControlNet send their maps behind the pictures."""
+    return bool({str(name).lower() for name in request.payload.get("alwayson_scripts", {})} - {"adetailer"})
+
+
+def _size(request: Request, content: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            return image.size
+    except Exception as error:
+        raise BrokenImage(f"{request.title} came back broken ({error}): {len(content)} bytes") from error
+
+
+def _write(answer: Answer, number: int, content: bytes) -> Picture:
+    request, info = answer.request, answer.generation.info
+    note = _what_adetailer_did(request, content)
+    infotext = _infotext(request, info.infotexts[number] if number < len(info.infotexts) else "")
+    content = with_infotext(content, infotext)
+    path = write_whole(place(request, number), content)
+    picture = Picture(
+        path=str(path),
+        sha256=hashlib.sha256(content).hexdigest(),
+        seed=request.seeds[number],
+        index=request.first + number,
+        stage=request.stage,
+        width=request.size[0],
+        height=request.size[1],
+        checkpoint=info.sd_model_name or (request.init.checkpoint if request.init else ""),
+        seconds=round(answer.seconds, 3),
+        note=note,
+    )
+    # Last, because its being there says that the picture is made.
+    write_whole(picture.sidecar, json.dumps(_provenance(answer, picture, infotext), indent=1).encode())
+    return picture
+
+
+def _what_adetailer_did(request: Request, content: bytes) -> str:
+    """With skip_img2img it acted if and only if the pixels differ; its mark in the infotext is there regardless."""
+    if request.stage != "adetailer" or request.init is None:
+        return ""
+    with Image.open(io.BytesIO(request.init.read())) as before, Image.open(io.BytesIO(content)) as after:
+        same = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
+    return "nothing found, picture unchanged" if same else ""
+
+
+def _infotext(request: Request, own: str) -> str:
+    """The infotext that tells how the picture really came to be.
+
+    ADetailer with skip_img2img says "Steps: 1, Size: 128x128", and an upscaler says nothing: both are added to what
+    the picture before them says.
+    """
+    if request.stage not in ("adetailer", "upscale") or request.init is None:
+        return own
+    before = read_infotext(request.init.read()) or ""
+    if request.stage == "upscale":
+        added = f"Postprocess upscale by: {request.payload['upscaling_resize']}, "
+        added += f"Postprocess upscaler: {request.payload['upscaler_1']}"
+    else:
+        start = own.find("ADetailer model")
+        added = own[start:].partition(", Version: ")[0] if start >= 0 else ""
+    return ", ".join(part for part in (before, added) if part)
+
+
+def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, Any]:
+    """All that made a picture; without the encoded pictures, and without anything secret."""
+    request, info = answer.request, answer.generation.info
+    return {
+        "picture": picture.model_dump(exclude={"path"}),
+        "infotext": infotext,
+        "request": {"endpoint": request.endpoint, "payload": request.payload, "task_id": answer.task_id},
+        "init": request.init.sha256 if request.init else None,
+        "mask": request.mask,
+        "checkpoint": {"name": info.sd_model_name, "hash": info.sd_model_hash},
+        "webui_version": info.version,
+        "seconds": answer.seconds,
+        "made_from": _history(request.init),
+    }
+
+
+def _history(init: Picture | None) -> dict[str, Any] | None:
+    """What stands beside the picture that this one was made from; a given file has no history."""
+    if init is None or not init.sidecar.exists():
+        return None
+    return dict(json.loads(init.sidecar.read_text()))

@@ -1,0 +1,315 @@
+"""Progress: what the WebUI says of our job, as a bar that only goes forward, artifacts and log lines.
+
+Progress is advice. The poller never blocks, slows or fails a generation, skips what it cannot have, and stops at
+once; where nothing can be had, stage boundaries still move the bar.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Protocol
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+
+from blocks.settings import settings
+from tasks.lane import Lane, Sending
+from tasks.request import Request
+from webui.client import WebUIClient
+from webui.errors import NotFound
+
+ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
+EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
+LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
+WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
+
+Callback = Callable[[float, float | None], None]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at the WebUI. ``fraction`` 0 to 1; ``eta`` seconds, as it says; steps None where they are not ours."""
+
+    fraction: float
+    eta: float | None = None
+    jobs: int = 1
+    step: int | None = None
+    steps: int | None = None
+    preview: str | None = None
+    preview_id: int = -1
+
+
+class RequestBar:
+    """The bar of one request: 0 to 1, only forward, rescaled where the WebUI finds more work on the way.
+
+    ADetailer's job count grows with each face, and the WebUI's own bar falls from 1.0 to 0.5. Here what is left of
+    the bar is shared out anew. A request that may grow gives each phase half of what is left; any other has its whole
+    length for the one phase that it should have.
+    """
+
+    def __init__(self, may_grow: bool = False) -> None:
+        self.shown = 0.0
+        self._may_grow = may_grow
+        self._jobs = 0
+        self._from = 0.0  # where on the bar this phase began
+        self._raw_from = 0.0  # what the WebUI said then
+        self._end = self._phase_end()
+
+    def read(self, reading: Reading) -> float:
+        """Take a reading; returns the bar, 0 to 0.99."""
+        raw = min(max(reading.fraction, 0.0), 1.0)
+        if reading.jobs > self._jobs > 0:
+            self._from, self._raw_from = self.shown, min(raw, 0.999)
+            self._end = self._phase_end()
+        self._jobs = max(self._jobs, reading.jobs)
+        through = max(0.0, (raw - self._raw_from) / (1.0 - self._raw_from))
+        self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
+        return self.shown
+
+    def _phase_end(self) -> float:
+        return self.shown + (1.0 - self.shown) / 2 if self._may_grow else 1.0
+
+
+class Countdown:
+    """The seconds that are left: what the WebUI says where it can be believed, counting down in between."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._fraction = 0.0
+        self._ends: float | None = None
+
+    def read(self, fraction: float, eta: float | None) -> float | None:
+        """Take what the WebUI says; returns seconds left, or None while that is unknown."""
+        now = self._clock()
+        if fraction > self._fraction:
+            self._fraction = fraction
+            believable = eta is not None and 0 < eta < LONGEST_ETA and fraction >= EARLY
+            self._ends = now + eta if believable and eta is not None else None
+        # Between two steps a WebUI's ETA rises; ours goes on counting down.
+        return None if self._ends is None else max(0.0, self._ends - now)
+
+
+class Listener(Protocol):
+    """What hears of progress."""
+
+    def __call__(self, sending: Sending, bar: float, eta: float | None, reading: Reading) -> None: ...
+
+
+def look(client: WebUIClient, sending: Sending, preview_id: int | None = None) -> Reading | None:
+    """One look at our own job; None where there is nothing to be said of it.
+
+    By task id where the WebUI has ``/internal/progress``. The step comes from ``/sdapi/v1/progress``, which knows no
+    ids, so it is taken only while our id is the active one; without the ids it is all there is.
+    """
+    try:
+        ours = client.task_progress(
+            sending.task_id, live_preview=preview_id is not None, id_live_preview=preview_id or -1
+        )
+        if ours is None or not ours.active:
+            return None
+    except NotFound:
+        ours = None
+    shared = client.get_progress()
+    if shared is not None and (shared.state.interrupted or shared.state.skipped):
+        sending.interrupted = True
+    if ours is not None:
+        fraction, eta = ours.progress or 0.0, ours.eta
+    elif shared is not None:
+        fraction, eta = shared.progress, shared.eta_relative
+    else:
+        return None
+    # While a job is set up, and after a model load, sampling_steps is still the last job's.
+    current = shared is not None and shared.state.sampling_step > 0
+    return Reading(
+        fraction,
+        eta,
+        jobs=max(1, shared.state.job_count) if shared else 1,
+        step=shared.state.sampling_step if shared and current else None,
+        steps=shared.state.sampling_steps if shared and current else None,
+        preview=ours.live_preview if ours else None,
+        preview_id=ours.id_live_preview if ours else -1,
+    )
+
+
+def poll(
+    lane: Lane,
+    stop: threading.Event,
+    listener: Listener,
+    *,
+    interval: float,
+    preview_every: float = 0.0,
+) -> None:
+    """Report on whatever the lane is sending, every ``interval`` seconds, until ``stop`` is set.
+
+    Looks are taken in a thread of their own, so that one that hangs is not waited for when the stage ends.
+    """
+    looks: SimpleQueue[tuple[Sending, Reading | None]] = SimpleQueue()
+    wanted: SimpleQueue[tuple[Sending, int | None] | None] = SimpleQueue()
+
+    def take_looks() -> None:
+        while (ask := wanted.get()) is not None:
+            sending, preview_id = ask
+            try:
+                looks.put((sending, look(lane.client, sending, preview_id)))
+            except Exception:  # whatever it was: this look is skipped
+                looks.put((sending, None))
+
+    threading.Thread(target=take_looks, name="progress-look", daemon=True).start()
+    bar, countdown, of = RequestBar(), Countdown(), ""
+    previewed, preview_id = 0.0, -1
+    asked = False
+    try:
+        while not stop.is_set():
+            sending = lane.sending
+            if sending is not None and not asked:
+                due = preview_every > 0 and time.monotonic() - previewed >= preview_every
+                wanted.put((sending, preview_id if due else None))
+                asked = True
+                previewed = time.monotonic() if due else previewed
+            if asked:
+                try:
+                    sending, reading = looks.get(timeout=min(interval, 0.5))
+                except Empty:
+                    continue  # a slow look: `stop` is seen all the same
+                asked = False
+                if reading is not None and lane.sending is sending:
+                    if sending.task_id != of:
+                        of = sending.task_id
+                        bar, countdown = RequestBar(sending.request.may_grow), Countdown()
+                    preview_id = reading.preview_id if reading.preview else preview_id
+                    shown = bar.read(reading)
+                    listener(sending, shown, countdown.read(reading.fraction, reading.eta), reading)
+            stop.wait(interval)
+    finally:
+        wanted.put(None)
+
+
+class JobProgress:
+    """The bars of a job: one per stage and one for all, as Prefect artifacts, and a callback.
+
+    Args:
+        stages: each stage's name and its share of the job, in any unit (pictures × steps).
+        callback: called with ``(percent of the stage 0 to 100, seconds left or None)``.
+    """
+
+    def __init__(self, stages: dict[str, float], *, callback: Callback | None = None) -> None:
+        self._shares = stages
+        self._callback = callback
+        self._lock = threading.Lock()
+        self._before = 0.0  # shares of the stages that are done
+        self._stage = ""
+        self._pictures = 1  # of this stage
+        self._done = 0  # pictures of this stage that are done
+        self._fraction = 0.0  # of this stage
+        self._job = Bar("job-progress", "the whole job")
+        self._artifact: Bar | None = None
+
+    @property
+    def total(self) -> float:
+        """Percent of the whole job."""
+        whole = sum(self._shares.values()) or 1.0
+        return 100.0 * min(1.0, (self._before + self._shares.get(self._stage, 0.0) * self._fraction) / whole)
+
+    def begin(self, stage: str, pictures: int) -> None:
+        """A stage of so many pictures begins."""
+        with self._lock:
+            self._stage, self._pictures, self._done, self._fraction = stage, max(1, pictures), 0, 0.0
+            self._artifact = Bar(f"{stage}-progress", stage)
+        self._show(0.0, None, stage, boundary=True)
+
+    def moved(self, request: Request, bar: float, eta: float | None, text: str) -> None:
+        """The request that is at the WebUI came to ``bar`` (0 to 1). A step back is ignored."""
+        fraction = (self._done + bar * len(request.seeds)) / self._pictures
+        if fraction > self._fraction:
+            self._show(min(fraction, ALMOST), eta, text)
+
+    def done(self, request: Request) -> None:
+        """The request's pictures are on disk (or will never be, in a batch that goes on)."""
+        self._done += len(request.seeds)
+        fraction = min(ALMOST, max(self._fraction, self._done / self._pictures))
+        self._show(fraction, None, f"{self._done}/{self._pictures} done")
+
+    def end(self) -> None:
+        """The stage has returned."""
+        self._show(1.0, 0.0, "done", boundary=True)
+        with self._lock:
+            self._before += self._shares.get(self._stage, 0.0)
+            self._stage, self._fraction = "", 0.0
+
+    def _show(self, fraction: float, eta: float | None, text: str, *, boundary: bool = False) -> None:
+        with self._lock:
+            self._fraction = max(self._fraction, fraction)
+            if self._artifact is not None:
+                self._artifact.show(100 * self._fraction, text, now=boundary)
+            self._job.show(self.total, text, now=boundary)
+        if self._callback is not None:
+            self._callback(100 * self._fraction, eta)
+
+
+class Bar:
+    """One progress artifact: written at most once a second, and never in a generation's way."""
+
+    def __init__(self, key: str, title: str) -> None:
+        self._key, self._title = key, title
+        self._id: UUID | None = None
+        self._written = -WRITE_EVERY
+
+    def show(self, percent: float, text: str, *, now: bool = False) -> None:
+        if not now and time.monotonic() - self._written < WRITE_EVERY:
+            return
+        self._written = time.monotonic()
+        try:
+            if self._id is None:
+                self._id = create_progress_artifact(
+                    percent, key=self._key, description=f"{self._title}: {text}"
+                )  # type: ignore[assignment]
+            else:
+                update_progress_artifact(self._id, progress=percent, description=f"{self._title}: {text}")
+        except Exception:
+            # Progress is advice; the next write says the same, only later.
+            return
+
+
+@task(name="progress", task_run_name="progress · {stage}", cache_policy=NO_CACHE, persist_result=False)
+def watch(stage: str, lane: Lane, job: JobProgress, stop: threading.Event) -> None:
+    """The polling subtask of one stage: bar, artifacts, log lines and, where asked for, live previews."""
+    logger = get_run_logger()
+    logged = -1.0
+
+    def listener(sending: Sending, bar: float, eta: float | None, reading: Reading) -> None:
+        nonlocal logged
+        request = sending.request
+        text = line(request, bar, eta, reading)
+        job.moved(request, bar, eta, text)
+        if time.monotonic() - logged >= WRITE_EVERY:
+            logged = time.monotonic()
+            logger.info(text)
+        if reading.preview:
+            create_markdown_artifact(f"{text}\n\n![live preview]({reading.preview})", key=f"{stage}-preview")
+
+    poll(
+        lane,
+        stop,
+        listener,
+        interval=settings().poll_interval,
+        preview_every=settings().preview_every,
+    )
+
+
+def line(request: Request, bar: float, eta: float | None, reading: Reading) -> str:
+    """A reading as a person reads it: ``txt2img 2/4: step 12/20, 60 %, 8 s left``."""
+    parts = [f"step {reading.step}/{reading.steps}"] if reading.step is not None else []
+    parts.append(f"{round(100 * bar)} %")
+    if eta is not None:
+        parts.append(f"{round(eta)} s left")
+    return f"{request.stage} {request.first}/{request.of}: {', '.join(parts)}"
