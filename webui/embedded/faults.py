@@ -56,7 +56,7 @@ LIKE = {
 }
 
 
-class CheckpointFault(RuntimeError):
+class CheckpointFault(ValueError):
     """Raised in the place of a load that was armed to fail."""
 
 
