@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, field_validator
 
-from blocks.logo import logo
 from blocks.settings import settings
 from webui.client import Timeouts, WebUIClient
 
@@ -30,20 +29,18 @@ class WebUI(Block):
 
     _block_type_name = "WebUI"
     _block_type_slug = "webui"
-    _description = (
-        "Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with --api."
+    _description = "Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with --api."
+    _documentation_url: ClassVar[Any] = "https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API"
+    _logo_url: ClassVar[Any] = (
+        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/webhook.png"
     )
-    _documentation_url: Any = "https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API"
-    _logo_url: Any = logo("webui")
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
     base_url: str = Field(
         title="Address", description="Where the WebUI answers, such as http://127.0.0.1:7860.", min_length=8
     )
     user: str = Field("", title="User", description="The user of --api-auth; empty without it.")
-    password: SecretStr = Field(
-        SecretStr(""), title="Password", description="The password of --api-auth; kept secret."
-    )
+    password: SecretStr = Field(SecretStr(""), title="Password", description="The password of --api-auth; kept secret.")
     verify_tls: bool = Field(
         True, title="Verify TLS", description="Check the certificate of an https address; leave it on."
     )
@@ -82,9 +79,7 @@ class WebUI(Block):
             user=self.user,
             password=self.password.get_secret_value(),
             verify=verify,
-            timeouts=Timeouts(
-                connect=self.connect_timeout, call=self.call_timeout, generation=self.generation_timeout
-            ),
+            timeouts=Timeouts(connect=self.connect_timeout, call=self.call_timeout, generation=self.generation_timeout),
         )
 
     @classmethod

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from prefect.blocks.core import Block
 from pydantic import Field, field_validator
 
 from blocks.files import write_whole
-from blocks.logo import logo
 from blocks.settings import settings
 
 DEFAULT = "default"
@@ -38,8 +37,10 @@ class Gallery(Block):
     _block_type_name = "Gallery"
     _block_type_slug = "gallery"
     _description = "Keeps finished pictures, in a local folder or on a Prefect file system block."
-    _documentation_url: Any = "https://docs.prefect.io/v3/develop/blocks"
-    _logo_url: Any = logo("gallery")
+    _documentation_url: ClassVar[Any] = "https://docs.prefect.io/v3/develop/blocks"
+    _logo_url: ClassVar[Any] = (
+        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
+    )
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
     folder: str = Field(
@@ -72,9 +73,7 @@ class Gallery(Block):
                 f"the template may use {', '.join(sorted(FIELDS))} in braces, nothing else: {error!r}"
             ) from None
         if "{seed}" not in template and "{index}" not in template:
-            raise ValueError(
-                "the template needs {seed} or {index}: the pictures of a job would share one name"
-            )
+            raise ValueError("the template needs {seed} or {index}: the pictures of a job would share one name")
         return template
 
     def name(self, **fields: object) -> str:
@@ -84,9 +83,7 @@ class Gallery(Block):
         absolute paths in the template are dropped.
         """
         path = self.template.format_map({key: _plain(value) for key, value in fields.items()})
-        parts = [
-            part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", "..", ".")
-        ]
+        parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", "..", ".")]
         return "/".join(part.replace(":", "-") for part in parts)
 
     def put(self, name: str, content: bytes) -> str:
@@ -103,9 +100,7 @@ class Gallery(Block):
                 return self.where(path)
             if there is None:
                 return self._write(path, content)
-        raise FileExistsError(
-            f"the gallery holds 10,000 other pictures named {name}: choose another template"
-        )
+        raise FileExistsError(f"the gallery holds 10,000 other pictures named {name}: choose another template")
 
     def put_beside(self, picture: str, content: bytes) -> None:
         """Write the JSON of a picture, given where :meth:`put` said that it is; an older one is replaced."""

@@ -24,9 +24,7 @@ class _Flock:
 
     def release(self) -> None:
         if self._handle >= 0:
-            os.close(
-                self._handle
-            )  # closing is unlocking; a forked child must not keep it, so it is not inherited
+            os.close(self._handle)  # closing is unlocking; a forked child must not keep it, so it is not inherited
             self._handle = -1
 
 

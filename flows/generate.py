@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.context import FlowRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -20,13 +19,11 @@ from tasks.paint import is_made
 from tasks.preflight import JobRefused
 from tasks.progress import JobProgress
 from tasks.publish import Published, publish, timings
-from tasks.status import waiting_status
+from tasks.status import this_run, waiting_status
 
 
 @flow(name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json")
-def generate(
-    job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None
-) -> list[Published]:
+def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
     """Make the pictures of one job, stage by stage, and put them into the gallery.
 
     Args:
@@ -36,7 +33,7 @@ def generate(
     """
     webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
     client = webui.get_client()
-    run = FlowRunContext.get().flow_run  # type: ignore[union-attr]
+    run = this_run()
     started, run_id = datetime.now().astimezone(), str(run.id)
     waiting = waiting_status()
 

@@ -40,9 +40,7 @@ class GenerationJob(Form):
     txt2img: Txt2Img | None = field(None, "txt2img", "Start from words.", 10)
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
     img2img: Img2Img | None = field(None, "img2img", "Repaint each picture.", 12)
-    adetailer: list[ADetailerPass] = field(
-        [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8
-    )
+    adetailer: list[ADetailerPass] = field([], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8)
     upscale: Upscale | None = field(None, "Upscale", "Enlarge each picture.", 14)
 
     @model_validator(mode="after")
@@ -55,9 +53,7 @@ class GenerationJob(Form):
             raise ValueError(f"{self.total} pictures are too many for one job: at most {MOST_PICTURES}")
         for stage in (self.txt2img, self.img2img):
             if stage is not None and stage.seed is not None and stage.seed + self.total - 1 > LARGEST_SEED:
-                raise ValueError(
-                    f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}"
-                )
+                raise ValueError(f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}")
         return self
 
     @property
@@ -73,9 +69,7 @@ class GenerationJob(Form):
         """
         changed: dict[str, Any] = {"init_images": [keep(file, beside=beside) for file in self.init_images]}
         if self.img2img is not None and self.img2img.mask is not None:
-            changed["img2img"] = self.img2img.model_copy(
-                update={"mask": keep(self.img2img.mask, beside=beside)}
-            )
+            changed["img2img"] = self.img2img.model_copy(update={"mask": keep(self.img2img.mask, beside=beside)})
         return self.model_copy(update=changed)
 
     def parameters(self) -> dict[str, Any]:

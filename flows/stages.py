@@ -96,9 +96,7 @@ class Item:
             return adetailer_requests(self.job.adetailer, sampling, standing, checkpoint, self.pictures)
         if stage == "img2img" and self.job.img2img is not None:
             return img2img_requests(self.job.img2img, sampling, standing, checkpoint, self.pictures)
-        return txt2img_requests(
-            sampling, standing, checkpoint, images=self.job.images, batch_size=self.job.batch_size
-        )
+        return txt2img_requests(sampling, standing, checkpoint, images=self.job.images, batch_size=self.job.batch_size)
 
 
 @task(
@@ -270,8 +268,7 @@ class Stages:
         checkpoint = item.checkpoint(stage)
         if checkpoint is not None:
             standing = {
-                key: plan[0].payload[key]
-                for key in ("override_settings", "override_settings_restore_afterwards")
+                key: plan[0].payload[key] for key in ("override_settings", "override_settings_restore_afterwards")
             }
             switch_checkpoint(checkpoint, standing, self.lane)
         self.lane.plan([request for _, requests in group for request in requests])
@@ -312,9 +309,7 @@ class Stages:
             poller.wait(POLLER_ENDS_WITHIN)
 
 
-def _by_checkpoint(
-    stage: str, plans: list[tuple[Item, list[Request]]]
-) -> Iterator[list[tuple[Item, list[Request]]]]:
+def _by_checkpoint(stage: str, plans: list[tuple[Item, list[Request]]]) -> Iterator[list[tuple[Item, list[Request]]]]:
     """The plans in groups of one checkpoint, in the order in which the checkpoints first appear."""
     groups: dict[str, list[tuple[Item, list[Request]]]] = {}
     for item, plan in plans:

@@ -29,9 +29,7 @@ class ADetailerPass(Form):
     ad_mask_blur: int = field(4, "Mask blur", "Pixels.", 6, ge=0, le=64)
     ad_dilate_erode: int = field(4, "Mask dilation", "Pixels; negative erodes.", 7, ge=-128, le=128)
     ad_inpaint_only_masked: bool = field(True, "Only masked", "Paint the found part at full resolution.", 8)
-    ad_inpaint_only_masked_padding: int = field(
-        32, "Only masked: padding", "Pixels around it.", 9, ge=0, le=256
-    )
+    ad_inpaint_only_masked_padding: int = field(32, "Only masked: padding", "Pixels around it.", 9, ge=0, le=256)
     extra: dict[str, Any] = extra_field('{"ad_use_steps": true, "ad_steps": 30}')
 
     def arguments(self) -> dict[str, Any]:

@@ -17,12 +17,8 @@ from tasks.txt2img import Txt2Img
 class Img2Img(Form):
     """Repaint each picture. What is left empty is taken from txt2img."""
 
-    denoising_strength: float = field(
-        0.5, "Denoising strength", "0 keeps the picture, 1 ignores it.", 1, ge=0, le=1
-    )
-    resize: float | None = field(
-        None, "Resize by", "A factor, 0.25 to 4; or give width and height.", 2, ge=0.25, le=4
-    )
+    denoising_strength: float = field(0.5, "Denoising strength", "0 keeps the picture, 1 ignores it.", 1, ge=0, le=1)
+    resize: float | None = field(None, "Resize by", "A factor, 0.25 to 4; or give width and height.", 2, ge=0.25, le=4)
     width: Side | None = field(None, "Width", "Pixels, a multiple of 8.", 3)
     height: Side | None = field(None, "Height", "Pixels, a multiple of 8.", 4)
     checkpoint: str | None = field(None, "Checkpoint", "Another checkpoint for this stage.", 5)
@@ -40,9 +36,7 @@ class Img2Img(Form):
     mask: str | None = field(None, "Mask", "A picture file; white is repainted, black is kept.", 20)
     mask_blur: int = field(4, "Mask blur", "Pixels, 0 to 64.", 21, ge=0, le=64)
     inpaint_full_res: bool = field(False, "Only masked", "Paint the masked part at full resolution.", 22)
-    inpaint_full_res_padding: int = field(
-        32, "Only masked: padding", "Pixels around the mask.", 23, ge=0, le=256
-    )
+    inpaint_full_res_padding: int = field(32, "Only masked: padding", "Pixels around the mask.", 23, ge=0, le=256)
     extra: dict[str, Any] = extra_field('{"resize_mode": 1}')
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -130,9 +131,7 @@ class Lane:
 
     def _send(self, request: Request) -> Future[Answer]:
         if request.digest not in self._answers:
-            self._answers[request.digest] = self._thread.submit(
-                self._exchange, request, *self._prepare(request)
-            )
+            self._answers[request.digest] = self._thread.submit(self._exchange, request, *self._prepare(request))
         return self._answers[request.digest]
 
     def _prepare(self, request: Request) -> tuple[str, dict[str, Any]]:
@@ -161,9 +160,7 @@ class Lane:
 
     def _post(self, request: Request, body: dict[str, Any]) -> Generation:
         if request.endpoint == "extra-single-image":
-            return Generation(
-                [self.client.extra_single_image(body)], ImageInfo(all_seeds=list(request.seeds))
-            )
+            return Generation([self.client.extra_single_image(body)], ImageInfo(all_seeds=list(request.seeds)))
         return self.client.txt2img(body) if request.endpoint == "txt2img" else self.client.img2img(body)
 
     def _refuse_interrupted(self, sending: Sending) -> None:
@@ -207,15 +204,10 @@ class Lane:
     def _strangers(self) -> set[str]:
         """Names for the running job and those that wait at the WebUI."""
         state = self.client.job_state().state
-        jobs = (
-            {f"somebody's job {state.job or '(starting)'} of {state.job_timestamp}"}
-            if state.running
-            else set()
-        )
-        try:
-            jobs |= {f"waiting {task}" for task in self.client.pending_tasks()} if jobs else set()
-        except NotFound:
-            pass
+        jobs = {f"somebody's job {state.job or '(starting)'} of {state.job_timestamp}"} if state.running else set()
+        if jobs:
+            with suppress(NotFound):
+                jobs |= {f"waiting {task}" for task in self.client.pending_tasks()}
         return jobs
 
     def _interrupt_own_job(self) -> None:

@@ -16,15 +16,16 @@ from typing import Any
 from PIL import Image, ImageChops
 from prefect import Task, get_run_logger
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import FlowRunContext, TaskRunContext
+from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from blocks.files import write_whole
 from blocks.settings import settings
 from tasks.lane import Answer, Lane
 from tasks.request import Picture, Request
+from tasks.status import this_run
+from webui import infotext as infotexts
 from webui.errors import ADetailerIgnored, BrokenImage, WrongCheckpoint, WrongImages, is_transient
-from webui.infotext import read_infotext, with_infotext
 from webui.models import Generation
 
 RETRIES = 3
@@ -73,16 +74,14 @@ def paint(request: Request, lane: Lane) -> list[Picture]:
 
 def place(request: Request, number: int, run: str | None = None) -> Path:
     """Where the ``number``-th picture (from 0) of a request lies: a name made of what decides it."""
-    run = run or str(FlowRunContext.get().flow_run.id)  # type: ignore[union-attr]
+    run = run or str(this_run().id)
     name = f"{request.stage}-{request.first + number:04}-{request.seeds[number]}-{request.digest[:8]}.png"
     return settings().runs / run / name
 
 
 def is_made(request: Request, run: str) -> bool:
     """Whether all of a request's pictures are there already, so that it need not be sent."""
-    return all(
-        place(request, number, run).with_suffix(".json").exists() for number in range(len(request.seeds))
-    )
+    return all(place(request, number, run).with_suffix(".json").exists() for number in range(len(request.seeds)))
 
 
 def checked(request: Request, generation: Generation) -> list[bytes]:
@@ -98,11 +97,7 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
             f"[{info.sd_model_hash}] painted it. Somebody switched the model at the WebUI, or its list is out of date"
         )
     wanted = len(request.seeds)
-    if (
-        "script_name" not in request.payload
-        and not _adds_pictures(request)
-        and len(generation.images) != wanted
-    ):
+    if "script_name" not in request.payload and not _adds_pictures(request) and len(generation.images) != wanted:
         raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
     if len(generation.images) < wanted:
         raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
@@ -138,7 +133,9 @@ def _write(answer: Answer, number: int, content: bytes) -> Picture:
     request, info = answer.request, answer.generation.info
     note = _what_adetailer_did(request, content)
     infotext = _infotext(request, info.infotexts[number] if number < len(info.infotexts) else "")
-    content = with_infotext(content, infotext)
+    if infotexts.read(content) != infotext:
+        with Image.open(io.BytesIO(content)) as image:
+            content = infotexts.to_png(image, infotext)
     path = write_whole(place(request, number), content)
     picture = Picture(
         path=str(path),
@@ -174,7 +171,7 @@ def _infotext(request: Request, own: str) -> str:
     """
     if request.stage not in ("adetailer", "upscale") or request.init is None:
         return own
-    before = read_infotext(request.init.read()) or ""
+    before = infotexts.read(request.init.read()) or ""
     if request.stage == "upscale":
         added = f"Postprocess upscale by: {request.payload['upscaling_resize']}, "
         added += f"Postprocess upscaler: {request.payload['upscaler_1']}"

@@ -96,9 +96,7 @@ class Inventory:
             for error in Draft202012Validator(schema).iter_errors(one.arguments()):
                 unknown = re.findall(r"'(\w+)' (?:was|were) unexpected", error.message)
                 near = "".join(_near(name, schema.get("properties", {})) for name in unknown)
-                self.problems.append(
-                    f"adetailer pass {number}: {'.'.join(map(str, error.path))} {error.message}{near}"
-                )
+                self.problems.append(f"adetailer pass {number}: {'.'.join(map(str, error.path))} {error.message}{near}")
 
     def refuse(self) -> None:
         """

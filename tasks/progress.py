@@ -270,9 +270,7 @@ class Bar:
         self._written = time.monotonic()
         try:
             if self._id is None:
-                self._id = create_progress_artifact(
-                    percent, key=self._key, description=f"{self._title}: {text}"
-                )  # type: ignore[assignment]
+                self._id = create_progress_artifact(percent, key=self._key, description=f"{self._title}: {text}")  # type: ignore[assignment]
             else:
                 update_progress_artifact(self._id, progress=percent, description=f"{self._title}: {text}")
         except Exception:

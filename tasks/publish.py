@@ -83,9 +83,7 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
     if len(pictures) > SHEET:
         sheet.append(f"\n… and {len(pictures) - SHEET} more.")
     sheet += ["", *(f"- [`{where.path}`]({_link(where.path)}) · seed {where.seed}" for where in published)]
-    create_markdown_artifact(
-        "\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}"
-    )
+    create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
 
 
 def timings(rows: list[dict[str, Any]]) -> None:

@@ -122,9 +122,7 @@ class Request(BaseModel):
         return body
 
 
-def standing_settings(
-    checkpoint: Checkpoint, vae: str | None, clip_skip: int, *, forge: bool
-) -> dict[str, Any]:
+def standing_settings(checkpoint: Checkpoint, vae: str | None, clip_skip: int, *, forge: bool) -> dict[str, Any]:
     """The part of a payload that makes a request stand alone.
 
     Checkpoint, VAE and CLIP skip stick from one job to the next on a WebUI, so every request names them; not

@@ -35,9 +35,7 @@ def keep(file: str, *, beside: Path | None = None) -> str:
         candidates.insert(0, beside / candidates[0])
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
     if path is None:
-        raise ValueError(
-            f"{file}: no such file (looked for {', '.join(str(c.absolute()) for c in candidates)})"
-        )
+        raise ValueError(f"{file}: no such file (looked for {', '.join(str(c.absolute()) for c in candidates)})")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{file}: larger than {LARGEST // 1024**2} MiB")
     content = path.read_bytes()
@@ -64,9 +62,7 @@ def stored(reference: str) -> Path:
         raise ValueError(f"{reference!r} is no reference into the store: queue the job with `darkroom run`")
     path = _place(name)
     if not path.is_file():
-        raise ValueError(
-            f"{reference} is not in the store {settings().store}: was the job queued on another machine?"
-        )
+        raise ValueError(f"{reference} is not in the store {settings().store}: was the job queued on another machine?")
     return path
 
 

@@ -16,9 +16,7 @@ from tasks.request import Picture, Request, with_extra
 class Txt2Img(Form):
     """Pictures from words."""
 
-    prompt: str = field(
-        ..., "Prompt", "What to paint. Styles and <lora:name:1> are checked before the run.", 1
-    )
+    prompt: str = field(..., "Prompt", "What to paint. Styles and <lora:name:1> are checked before the run.", 1)
     negative_prompt: str = field("", "Negative prompt", "What to keep out.", 2)
     styles: list[str] = field([], "Styles", "Names of the WebUI's saved prompt styles.", 3)
     steps: int = field(20, "Sampling steps", "1 to 150; 20 to 30 are usual.", 4, ge=1, le=150)
@@ -43,9 +41,7 @@ class Txt2Img(Form):
     @model_validator(mode="after")
     def _bounded(self) -> Txt2Img:
         if max(self.size) > LARGEST_RESULT:
-            raise ValueError(
-                f"hires fix would make {self.size[0]}×{self.size[1]}: at most {LARGEST_RESULT} a side"
-            )
+            raise ValueError(f"hires fix would make {self.size[0]}×{self.size[1]}: at most {LARGEST_RESULT} a side")
         return self
 
     @property
