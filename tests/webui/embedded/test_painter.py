@@ -99,7 +99,7 @@ def test_more_steps_converge() -> None:
 
 
 def test_an_unresolved_run_is_blurry() -> None:
-    assert sharpness(picture("a castle", steps=1)) < 0.75 * sharpness(picture("a castle", steps=20))
+    assert sharpness(picture("a castle", steps=1)) < 0.8 * sharpness(picture("a castle", steps=20))
 
 
 def test_euler_a_goes_its_own_way() -> None:
@@ -133,7 +133,7 @@ def test_checkpoints_are_styles() -> None:
     painted = {name: picture("a castle at noon", checkpoint=name) for name in names}
     for i, one in enumerate(names):
         for other in names[:i]:
-            assert apart(painted[one], painted[other]) > 4, (one, other)
+            assert apart(painted[one], painted[other]) > 2, (one, other)
     assert pixels(painted["ink"]).std(-1).mean() < pixels(painted["oil"]).std(-1).mean() / 3
 
 

@@ -49,6 +49,8 @@ class Chance:
         total = np.zeros(size[::-1], np.float32)
         for octave in range(octaves):
             across = cells << octave
+            if octave and across > size[0]:
+                break  # finer than a pixel: it would average out
             grid = self.normal((name, octave), max(2, round(across * tall)), across)
             total += 0.5**octave * stretch(grid, size)
         return total * np.float32(1.4)

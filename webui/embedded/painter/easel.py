@@ -53,7 +53,7 @@ class Easel:
     @contextmanager
     def shapes(self) -> "Iterator[Pen]":
         """A pen for shapes; they are on the canvas when the block ends."""
-        zoom = 2 if self.small > 160 else 3
+        zoom = 2
         width, height = self.size
         base = Image.fromarray(np.clip(self.paint, 0, 255).astype(np.uint8))
         sheet = base.resize((width * zoom, height * zoom), Image.Resampling.BILINEAR)

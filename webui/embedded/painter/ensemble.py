@@ -18,8 +18,8 @@ from .words import understand
 if TYPE_CHECKING:
     from . import Brief
 
-MEMBERS = 4
-SKETCH = 96  # short side of the sketches that stand for the members until one has won
+MEMBERS = 3
+SKETCH = 64  # short side of the sketches that stand for the members until one has won
 SETTLED = 1.2  # below this noise the composition no longer changes
 GRID = 16  # members are compared on a grid of this size
 
@@ -45,6 +45,8 @@ class Ensemble:
         shrink = min(1.0, SKETCH / min(size))
         self.sketch_size = max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
         self.sketches = [self.member(k, self.sketch_size) for k in range(MEMBERS)]
+        # what none of them is sure of yet is blurred
+        self.vague = [_softened(sketch, min(self.sketch_size) / 40) for sketch in self.sketches]
         self.grids = [_grid(sketch) for sketch in self.sketches]
         self.settled: Array | None = None
 
@@ -58,7 +60,7 @@ class Ensemble:
         """One of the pictures that the prompt could mean, guided, -1 to 1."""
         chance = self.chance.child("member", number)
         scene = (
-            self.guided(render(self.style, compose(self.asked, chance, size))) if self.init_goes > 0 else 0.0
+            self.guided(render(self.style, compose(self.asked, chance, size, self.box))) if self.init_goes > 0 else 0.0
         )
         if self.init is None or self.init_goes >= 1:
             return np.asarray(scene)
@@ -70,8 +72,7 @@ class Ensemble:
 
     def guided(self, picture: Array) -> Array:
         """Away from what any prompt would give: a grey, vague version of the same."""
-        grey = Image.fromarray(((picture + 1) * 127.5).astype(np.uint8))
-        vague = _signed(blurred(grey, min(grey.size) / 12))
+        vague = _softened(picture, min(picture.shape[:2]) / 12)
         vague = 0.5 * vague + 0.5 * vague.mean((0, 1)).mean()
         return np.clip(vague + np.float32(self.guidance) * (picture - vague), -1, 1)
 
@@ -87,9 +88,11 @@ class Ensemble:
         if self.settled is None:
             share = self.shares(x, sigma)
             if sigma > SETTLED and share.max() < 0.97:
-                vague = sum(float(p) * sketch for p, sketch in zip(share, self.sketches, strict=True))
+                vague = sum(float(p) * sketch for p, sketch in zip(share, self.vague, strict=True))
                 return _enlarge(vague, self.size)
-            self.settled = self.member(int(share.argmax()), self.size)
+            best = int(share.argmax())
+            drawn = self.size == self.sketch_size
+            self.settled = self.sketches[best] if drawn else self.member(best, self.size)
         return self.settled
 
     def shares(self, x: Array, sigma: float) -> Array:
@@ -98,7 +101,7 @@ class Ensemble:
         off = np.array([(self.weight * (seen - grid) ** 2).mean() for grid in self.grids])
         cells = seen.size
         # tempered, so that the members stay superposed for some steps at any size
-        temper = 0.6 * max(min(self.size) / GRID, 1.0)
+        temper = 2.0 * max(min(self.size) / GRID, 1.0)
         noise = sigma * GRID / max(min(self.size), GRID)
         odds = -cells * off / (2 * (noise**2 + 0.02) * temper)
         share = np.exp(odds - odds.max())
@@ -108,6 +111,10 @@ class Ensemble:
 def _ease(t: float) -> float:
     t = min(max(t, 0.0), 1.0)
     return t * t * (3 - 2 * t)
+
+
+def _softened(picture: Array, radius: float) -> Array:
+    return _signed(blurred(Image.fromarray(((picture + 1) * 127.5).astype(np.uint8)), radius))
 
 
 def _signed(image: Image.Image) -> Array:
@@ -126,13 +133,13 @@ def _grid(picture: Array) -> Array:
     return _channels(picture, (GRID, GRID), Image.Resampling.BOX)
 
 
-def _box(mask: Image.Image | None, size: tuple[int, int]) -> tuple[Box, Array]:
+def _box(mask: Image.Image | None, size: tuple[int, int]) -> tuple[Box | None, Array]:
     """The masked box in 0..1, and how much each cell of the grid counts."""
     bounds = (
         mask.convert("L").point(lambda level: 255 * (level > 127)).getbbox() if mask is not None else None
     )
     if mask is None or bounds is None:
-        return (0.0, 0.0, 1.0, 1.0), np.ones((GRID, GRID, 1), np.float32)
+        return None, np.ones((GRID, GRID, 1), np.float32)
     left, top, right, bottom = bounds
     cells = (
         np.asarray(mask.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32)[..., None] / 255

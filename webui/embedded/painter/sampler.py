@@ -17,7 +17,7 @@ def family(sampler_name: str) -> str:
     name = sampler_name.lower()
     if "sde" in name or name.endswith(" a") or "ancestral" in name or "lcm" in name:
         return "Euler a"
-    return "DPM++ 2M" if any(kin in name for kin in ("dpm", "unipc", "deis", "res")) else "Euler"
+    return "DPM++ 2M" if any(kin in name for kin in ("dpm", "unipc", "deis", "res_")) else "Euler"
 
 
 def noise_levels(steps: int, sampler_name: str, scheduler: str) -> list[float]:

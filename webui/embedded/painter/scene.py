@@ -20,16 +20,16 @@ _SKIES: dict[str, tuple[tuple[Colour, Colour, Colour], tuple[float, float, float
     "grey": (((88, 98, 112), (134, 142, 150), (186, 190, 192)), (0.68, 0.71, 0.75), (222, 224, 224)),
 }
 _USUAL_TIMES = ("day", "day", "dawn", "dusk")
-_USUAL_PLACES = ("meadow", "mountain", "sea", "forest", "desert")
+_LAND = ("meadow", "mountain", "forest", "desert")
 
 
-def compose(asked: Asked, chance: Chance, size: tuple[int, int]) -> Array:
-    """The whole picture, (height, width, 3), 0 to 255."""
-    return _Scene(asked, chance, Easel(size, chance)).all()
+def compose(asked: Asked, chance: Chance, size: tuple[int, int], box: Box | None) -> Array:
+    """The whole picture, (height, width, 3), 0 to 255; its things stand inside `box` if there is one."""
+    return _Scene(asked, chance, Easel(size, chance)).all(box)
 
 
-def insert(asked: Asked, chance: Chance, backdrop: Image.Image, box: Box) -> Array:
-    """The things asked for, standing inside `box` of a picture that is there already."""
+def insert(asked: Asked, chance: Chance, backdrop: Image.Image, box: Box | None) -> Array:
+    """The things asked for, in front of a picture that is there already."""
     scene = _Scene(asked, chance, Easel(backdrop.size, chance, backdrop))
     mean = scene.easel.paint.mean() / 150
     scene.easel.light = (mean, mean, mean) if mean < 0.5 else (1, 1, 1)
@@ -42,9 +42,10 @@ class _Scene:
         self.asked, self.chance, self.easel = asked, chance, easel
         mood = Chance(0).child(asked.mood)
         self.time = asked.one_of(TIMES, chance("time"), _USUAL_TIMES)
-        self.place = asked.one_of(PLACES, mood("place"), _USUAL_PLACES)
         self.studio = asked.wants("face") and not asked.concepts.intersection(PLACES)
         self.things_asked = [thing for thing in THINGS if asked.wants(thing)]
+        usual = _LAND if self.things_asked else ("sea", *_LAND)
+        self.place = asked.one_of(PLACES, (mood if asked.mood else chance)("place"), usual)
         stops, self.light, self.sun = _SKIES[self.time]
         tint = asked.colours.get("") or tuple(round(mood(f"tint{i}", 90, 200)) for i in range(3))
         share = 0.4 if "" in asked.colours else 0.08 if asked.mood else 0.0
@@ -56,7 +57,7 @@ class _Scene:
         if self.time in ("night", "day"):
             self.sun_y = chance("sun high", 0.1, 0.26)
 
-    def all(self) -> Array:
+    def all(self, box: Box | None) -> Array:
         if self.place == "space" and not self.studio:
             self.space()
         elif self.studio:
@@ -65,7 +66,7 @@ class _Scene:
             self.table()
         else:
             self.landscape()
-        self.things(None)
+        self.things(box)
         self.weather()
         return np.clip(self.easel.paint, 0, 255, out=self.easel.paint)
 
@@ -169,7 +170,7 @@ class _Scene:
         water = (
             place == "sea"
             or asked.wants("sea")
-            or (place == "mountain" and self.chance("lake") < 0.5 and asked.allows("sea"))
+            or (place == "mountain" and self.chance("lake") < 0.5 and not self.things_asked and asked.allows("sea"))
         )
         if asked.wants("fog"):
             easel.lay(self.haze, 0.75 * np.exp(-(((easel.y - self.horizon) / 0.13) ** 2)))
@@ -199,7 +200,7 @@ class _Scene:
                 stretch(grid, (width, 1), Image.Resampling.BILINEAR if peaks else Image.Resampling.BICUBIC)[0]
                 * 0.52**octave
             )
-        top = self.horizon - high * (0.75 + 0.42 * np.tanh(line)) * (1.15 if peaks else 0.8)
+        top = self.horizon - high * (0.8 + 0.36 * np.clip(line, -1.4, 2)) * (1.15 if peaks else 0.8)
         deep = (easel.y - top[None, :]) * height
         rock = easel.clouds(f"{name} rock", 7 if peaks else 5, 5)
         step = max(1, width // 100)
@@ -309,7 +310,7 @@ class _Scene:
         colour = self.asked.colours.get("flower")
         tones = [colour] * 3 if colour else [(226, 60, 70), (250, 214, 80), (244, 238, 240), (190, 110, 210)]
         spots = np.random.Generator(np.random.PCG64(int(self.chance("blossom", 0, 2**40))))
-        places = spots.random((count, 3))
+        places = spots.random((count, 3))[:: max(1, 300 // self.easel.small)]  # a sketch needs fewer
         places = places[np.argsort(places[:, 1])]
         with self.easel.shapes() as pen:
             for x, v, tone in places:

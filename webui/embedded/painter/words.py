@@ -71,7 +71,7 @@ THINGS = (
     "face",
 )
 # where a thing is at home when the prompt names no place
-_HOME = {"lighthouse": "sea", "boat": "sea", "castle": "mountain", "house": "meadow", "flower": "meadow"}
+_HOME = {"lighthouse": "sea", "boat": "sea", "flower": "meadow"}
 
 _CONCEPTS: dict[str, list[str]] = {}
 for _concept, _words in _WORDS.items():
