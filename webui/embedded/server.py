@@ -1,0 +1,312 @@
+"""The embedded WebUI as a server: a real socket on loopback, uvicorn in a thread of its own.
+
+with EmbeddedWebUI() as webui:
+    requests.post(f"{webui.url}/sdapi/v1/txt2img", json={"prompt": "a lighthouse", "steps": 8})
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi.responses import JSONResponse
+
+from webui.embedded.adetailer import setup_adetailer_api
+from webui.embedded.api import Api
+from webui.embedded.engine import Engine
+
+log = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PYDANTIC = "2.8"  # of the recorded Forge; each validation error links to its page
+REQUESTS_KEPT = 10_000
+_LONGEST_TEXT = 200  # of a noted request's texts: pictures are not kept
+
+Noted = tuple[str, str, str | None, dict[str, Any] | None]
+
+
+class PortInUse(OSError):
+    """Another program answers on the port that was asked for."""
+
+
+class EmbeddedWebUI:
+    """A WebUI of our own (a stand-in painter, not Stable Diffusion), running between start and stop.
+
+    port: 0 takes a free one. folder: where models, styles and config.json live, made and filled where it is
+    missing; None for a temporary one. api_auth: "user:password", for several with commas. step_time: least
+    seconds that a sampling step takes. load_time: seconds that loading a checkpoint takes. faults: serve
+    /faults, which arms failures on demand. nowebui: no /internal/* routes, as with --nowebui. lane_log: a
+    file that gets one JSON line for each job. forge: False for AUTOMATIC1111's ways where they differ.
+    can_stop: serve server-stop, -kill and -restart, as with --api-server-stop.
+
+    Raises PortInUse from start. In-process tests read `state`, `tasks`, `lane` and drive `steps`;
+    `requests` has (method, path, task id or None, body or None) of each request, the newest 10,000.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        folder: Path | None = None,
+        api_auth: str | None = None,
+        step_time: float = 0.0,
+        load_time: float = 0.0,
+        faults: bool = False,
+        nowebui: bool = False,
+        lane_log: Path | None = None,
+        forge: bool = True,
+        can_stop: bool = False,
+    ) -> None:
+        self.host = host
+        self._asked_port = port
+        self._temporary = Path(tempfile.mkdtemp(prefix="embedded-webui-")) if folder is None else None
+        self.folder = folder or self._temporary or Path()
+        self._api_auth = api_auth
+        self._nowebui = nowebui
+        self._can_stop = can_stop
+        self.engine = Engine(
+            self.folder,
+            step_time=step_time,
+            load_time=load_time,
+            lane_log=lane_log,
+            forge=forge,
+            with_faults=faults,
+        )
+        self.state = self.engine.state
+        self.tasks = self.engine.tasks
+        self.lane = self.engine.lane
+        self.steps = self.engine.steps
+        self.options = self.engine.options
+        self.faults = self.engine.faults
+        self.requests: list[Noted] = []
+        self.app: FastAPI | None = None
+        self.port = 0
+        self._uvicorn: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    # -- life --------------------------------------------------------------------------------------------
+
+    def start(self) -> EmbeddedWebUI:
+        """Return when it really answers."""
+        self._socket = self._bind()
+        self.port = self._socket.getsockname()[1]
+        config = uvicorn.Config(
+            self._build(),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        self._uvicorn = uvicorn.Server(config)
+        self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._thread = threading.Thread(
+            target=self._uvicorn.run, kwargs={"sockets": [self._socket]}, name="embedded-webui", daemon=True
+        )
+        self._thread.start()
+        deadline = threading.Event()
+        while not self._uvicorn.started:
+            if not self._thread.is_alive():
+                raise RuntimeError("the embedded WebUI ended while it started; see the log")
+            deadline.wait(0.005)
+        threading.Thread(target=self._obey, name="embedded-webui-commands", daemon=True).start()
+        threading.Thread(target=_warm_up, name="embedded-webui-warm-up", daemon=True).start()
+        return self
+
+    def _bind(self) -> socket.socket:
+        bound = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((self.host, self._asked_port))
+        except OSError as error:
+            bound.close()
+            raise PortInUse(
+                f"port {self._asked_port} on {self.host} can't be opened ({error.strerror}): "
+                "end what uses it, or choose another with --port"
+            ) from error
+        bound.listen(2048)
+        bound.set_inheritable(True)
+        return bound
+
+    def stop(self) -> None:
+        """Close the port, end running jobs at their next step, remove a temporary folder."""
+        self.state.interrupt()
+        self.steps.step_time = 0.0
+        self.steps.release()
+        if self._uvicorn and self._thread:
+            self._uvicorn.should_exit = True
+            self._thread.join(10)
+            if self._thread.is_alive():
+                self._uvicorn.force_exit = True
+                self._thread.join(5)
+        if self._socket:
+            self._socket.close()
+        self.state.server_command = "ended"
+        self.lane.wait_until_idle(5)
+        if self._temporary:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _obey(self) -> None:
+        """A stop or kill that came over the API closes the port; the process lives on (recorded)."""
+        while (command := self.state.wait_for_server_command()) != "ended":
+            if command in ("stop", "kill") and self._uvicorn:
+                self._uvicorn.should_exit = True
+
+    def __enter__(self) -> EmbeddedWebUI:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def wait_until_idle(self, timeout: float = 30.0) -> bool:
+        """Wait until no job runs or waits; False if some still does after `timeout` seconds."""
+        return self.lane.wait_until_idle(timeout)
+
+    # -- the application ---------------------------------------------------------------------------------
+
+    def _build(self) -> App:
+        app = FastAPI(strict_content_type=False)
+        app.add_exception_handler(RequestValidationError, _answer_invalid)
+        app.add_middleware(_AnswerFailures)
+        api = Api(self.engine, port=self.port, api_auth=self._api_auth, can_stop=self._can_stop)
+        api.add_routes(app)
+        if not self._nowebui:
+            self.tasks.setup_progress_api(app)
+            api.add_page_routes(app)
+        setup_adetailer_api(app, self)
+        if self.faults:
+            self.faults.add_routes(app)
+        self.app = app
+        inner = self._noting(app)
+        return self.faults.around(inner) if self.faults else inner
+
+    def _noting(self, app: App) -> App:
+        """Note each request, then serve it."""
+
+        async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            body = b""
+            more = scope["method"] not in ("GET", "HEAD")
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    break
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+            self._note(scope, body)
+            first: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+            async def replay() -> Message:
+                nonlocal first
+                if first is not None:
+                    message, first = first, None
+                    return message
+                return await receive()
+
+            await app(scope, replay, send)
+
+        return noting
+
+    def _note(self, scope: Scope, body: bytes) -> None:
+        try:
+            parsed = json.loads(body) if body else None
+        except ValueError:
+            parsed = None
+        said = _shortened(parsed) if isinstance(parsed, dict) else None
+        task = said.get("force_task_id") or said.get("id_task") if said else None
+        self.requests.append((scope["method"], scope["path"], task, said))
+        if len(self.requests) > REQUESTS_KEPT:
+            del self.requests[: REQUESTS_KEPT // 10]
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
+        return f"{value[:32]}…<{len(value)} characters>"
+    if isinstance(value, dict):
+        return {name: _shortened(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_shortened(inner) for inner in value]
+    return value
+
+
+def _warm_up() -> None:
+    """The painter's imports, off the first job's time."""
+    import webui.embedded.painter  # noqa: F401
+
+
+# -- errors as answers -----------------------------------------------------------------------------------
+
+
+def _with_links(errors: Any) -> list[dict[str, Any]]:
+    """Each of pydantic's errors with the link that the recorded version gives; what is no error of
+    pydantic's (a body that is no JSON) has none."""
+    return [
+        {**error, "url": f"https://errors.pydantic.dev/{PYDANTIC}/v/{error['type']}"}
+        if error["type"] != "json_invalid"
+        else dict(error)
+        for error in errors
+    ]
+
+
+async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    return JSONResponse({"detail": jsonable_encoder(_with_links(error.errors()))}, 422)
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    """Any exception of a job as the 500's body."""
+    message = str(error)
+    if isinstance(error, ResponseValidationError):
+        errors = _with_links(error.errors())
+        message = f"{len(errors)} validation errors:\n" + "".join(f"  {one}\n" for one in errors)
+    return {
+        "error": type(error).__name__,
+        "detail": vars(error).get("detail", ""),
+        "body": vars(error).get("body", ""),
+        "message": message,
+    }
+
+
+class _AnswerFailures:
+    """ASGI middleware: what no handler took becomes a 500 that tells of it, and a line in the log."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception as error:
+            log.info("%s %s: %s: %s", scope.get("method"), scope.get("path"), type(error).__name__, error)
+            answer = JSONResponse(jsonable_encoder(_failure(error)), 500)
+            await answer(scope, receive, send)

@@ -1,0 +1,81 @@
+"""The sampler's pace: as fast as it can, at least so many seconds a step, or step by step as a test says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+_LOOK_SECONDS = 0.02  # how often a held sampler looks whether it was interrupted
+
+
+class StepDriver:
+    """`step_time` is the least number of seconds that a step takes (0: none)."""
+
+    def __init__(self, step_time: float = 0.0) -> None:
+        self.step_time = step_time
+        self._changed = threading.Condition()
+        self._held = False
+        self._allowed = 0
+        self._done = 0
+        self._total = 0
+
+    def hold(self) -> None:
+        """Manual from here on: the sampler waits before each step for `advance`."""
+        with self._changed:
+            self._held, self._allowed = True, 0
+            self._changed.notify_all()
+
+    def advance(self, n: int = 1) -> None:
+        """Let a held sampler make `n` more steps; they are remembered while none is running."""
+        with self._changed:
+            self._allowed += n
+            self._changed.notify_all()
+
+    def release(self) -> None:
+        """Back to `step_time`."""
+        with self._changed:
+            self._held = False
+            self._changed.notify_all()
+
+    @property
+    def done(self) -> int:
+        """Steps done in the pass that runs or ran last."""
+        return self._done
+
+    def wait_for(self, step: int, timeout: float = 10.0) -> bool:
+        """Wait until `step` steps of the current pass are done (0: until a pass has begun)."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._total > 0 and self._done >= step, timeout)
+
+    # -- the sampler's side ------------------------------------------------------------------------------
+
+    def begin_pass(self, total: int) -> None:
+        with self._changed:
+            self._done, self._total = 0, total
+            self._changed.notify_all()
+
+    def end_pass(self) -> None:
+        with self._changed:
+            self._total = 0
+
+    def before_step(self, stopped: Callable[[], bool]) -> None:
+        """Return when the next step may be made, or at once when `stopped()`."""
+        if not self._held:
+            return
+        with self._changed:
+            while self._held and self._allowed == 0 and not stopped():
+                self._changed.wait(_LOOK_SECONDS)
+            self._allowed = max(0, self._allowed - 1)
+
+    def after_step(self, number: int, started: float) -> None:
+        """Fill the step up to `step_time` (started at `started`, time.perf_counter seconds)."""
+        rest = self.step_time - (time.perf_counter() - started)
+        if rest > 0:
+            time.sleep(rest)
+        # `done` is told by `step_done`, once the state shows the step.
+
+    def step_done(self, number: int) -> None:
+        with self._changed:
+            self._done = number
+            self._changed.notify_all()
