@@ -36,9 +36,7 @@ HASHES = {
 ROOT = "/srv/webui"
 PATIENCE = 60.0  # seconds for anything that should take a moment; the machine may be busy
 
-_BASE64 = re.compile(
-    r"(?P<uri>data:image/\w+;base64,)?(?P<head>iVBORw0KGgo[A-Za-z0-9+/]{20,})[A-Za-z0-9+/=]*"
-)
+_BASE64 = re.compile(r"(?P<uri>data:image/\w+;base64,)?(?P<head>iVBORw0KGgo[A-Za-z0-9+/]{20,})[A-Za-z0-9+/=]*")
 
 
 @cache
@@ -148,9 +146,7 @@ class Client:
 
     def again(self, recorded: dict[str, Any], **substitutes: Any) -> dict[str, Any]:
         """Send a recorded exchange's request; the exchange, with the request as recorded."""
-        ours = self.send(
-            recorded["method"], recorded["path"], substituted(recorded["request"], **substitutes)
-        )
+        ours = self.send(recorded["method"], recorded["path"], substituted(recorded["request"], **substitutes))
         return {**ours, "request": recorded["request"]}
 
     def get(self, path: str) -> Any:
@@ -191,9 +187,7 @@ class Sent:
     def __init__(self, client: Client, path: str, body: Any) -> None:
         self._answer: dict[str, Any] = {}
         other = Client(client.server, client.folder)
-        self._thread = threading.Thread(
-            target=lambda: self._answer.update(other.send("POST", path, body)), daemon=True
-        )
+        self._thread = threading.Thread(target=lambda: self._answer.update(other.send("POST", path, body)), daemon=True)
         self._thread.start()
 
     @property
@@ -272,9 +266,7 @@ class Replays:
         done = self._done[scenario]
         if isinstance(done, BaseException):
             raise done
-        assert name in done.seen, (
-            f"{scenario.__name__} should replay {name}, but reported only {list(done.seen)}"
-        )
+        assert name in done.seen, f"{scenario.__name__} should replay {name}, but reported only {list(done.seen)}"
         return done.seen[name]
 
 

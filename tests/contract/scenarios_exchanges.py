@@ -68,7 +68,7 @@ def without_port(replay: Replay) -> None:
 @replays("endpoints/server_stop_restart")
 def stoppable(replay: Replay) -> None:
     restart, stop, _ = recording("endpoints/server_stop_restart")
-    with replay.server(server_stop=True) as client:
+    with replay.server(can_stop=True) as client:
         seen: list[Any] = [client.again(restart), client.again(stop)]
         client.server.wait_until_stopped(PATIENCE)
         try:
@@ -144,9 +144,7 @@ def bad_init_images(replay: Replay) -> None:
             # ids are drawn at random where the request names none
             ours["after_pending"]["tasks"] = [
                 then if re.fullmatch(r"task\(img2img-[A-Z0-9]{7}\)", now) else now
-                for now, then in zip(
-                    ours["after_pending"]["tasks"], recorded["after_pending"]["tasks"], strict=False
-                )
+                for now, then in zip(ours["after_pending"]["tasks"], recorded["after_pending"]["tasks"], strict=False)
             ]
             replay.report(name, ours, client)
 

@@ -96,8 +96,7 @@ def replayed(client: Client, recorded: dict[str, Any], *, face: bool = False) ->
     ours = {key: recorded[key] for key in ("name", "jobs")}
     ours["timeline"] = missing or timeline
     ours["responses"] = [
-        {**answer, "request": then["request"]}
-        for answer, then in zip(answers, recorded["responses"], strict=True)
+        {**answer, "request": then["request"]} for answer, then in zip(answers, recorded["responses"], strict=True)
     ]
     return ours
 

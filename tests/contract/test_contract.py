@@ -11,8 +11,10 @@ import scenarios_timelines  # noqa: F401
 from compaction import RECORDINGS, compact
 from comparing import Difference, differences
 from differs import ON_PURPOSE, as_markdown
-from replaying import Replays, common, recording, recording_names, scenario_of
+from replaying import HASHES, Replays, common, recording, recording_names, scenario_of
 from views import view
+
+from webui.embedded.checkpoints import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 SHARED = REPOSITORY.parent / "shared" / "forge"
@@ -25,10 +27,8 @@ def replays(tmp_path_factory: pytest.TempPathFactory) -> Replays:
 
 def make_folder(folder: Path) -> Path:
     """A WebUI's folder with the checkpoints of the recordings."""
-    from webui.embedded.checkpoints import create_checkpoint
-
-    for number, name in enumerate(("tinyA", "tinyB", "fullA", "fullB")):
-        create_checkpoint(folder, name, number)
+    for name in HASHES:
+        write_checkpoint(folder / "models" / "Stable-diffusion" / f"{name}.safetensors")
     return folder
 
 

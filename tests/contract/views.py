@@ -9,8 +9,7 @@ from typing import Any
 def _answers(measured: dict[str, Any]) -> dict[str, Any]:
     """Of back-to-back calls: how many were answered."""
     return {
-        kind: {"answered": run["n"] if "n" in run else len(run["completion_order"])}
-        for kind, run in measured.items()
+        kind: {"answered": run["n"] if "n" in run else len(run["completion_order"])} for kind, run in measured.items()
     }
 
 

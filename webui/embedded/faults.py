@@ -303,9 +303,7 @@ class Faults:
             return [
                 armed
                 for armed in self._armed.values()
-                if isinstance(armed.fault, _RequestFault)
-                and armed.fault.matches(method, path, body)
-                and armed.fires()
+                if isinstance(armed.fault, _RequestFault) and armed.fault.matches(method, path, body) and armed.fires()
             ]
 
     async def _strike(
@@ -342,7 +340,7 @@ class Faults:
 
     # -- the control endpoint --------------------------------------------------------------------------
 
-    def add_routes(self, app: FastAPI) -> None:
+    def setup_faults_api(self, app: FastAPI) -> None:
         """Register /faults. The routes stay out of the OpenAPI document, which is the WebUI's."""
 
         @app.post("/faults", include_in_schema=False, status_code=201)
