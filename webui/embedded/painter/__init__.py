@@ -84,9 +84,7 @@ def paint(brief: Brief) -> Iterator[Step]:
     levels = noise_levels(max(brief.steps, 1), brief.sampler_name, brief.scheduler)[-total - 1 :]
     shape = brief.height, brief.width, 3
     x = ensemble.start() + np.float32(levels[0]) * chance.normal("noise", *shape)
-    run = sample(
-        x, levels, ensemble.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape)
-    )
+    run = sample(x, levels, ensemble.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape))
     for number, (noisy, clean, noise) in enumerate(run, 1):
         yield Step(number, total, brief, noisy, clean, noise)
 

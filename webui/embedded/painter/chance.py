@@ -9,12 +9,13 @@ import math
 from dataclasses import dataclass
 from hashlib import blake2b
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # of float32: mypy takes NumPy's mixed arithmetic for float64
 GAUSS = NormalDist()
 
 
@@ -39,9 +40,7 @@ class Chance:
     def normal(self, name: object, *shape: int) -> Array:
         """An array of standard Gaussian numbers."""
         return self._blend(
-            lambda seed: np.random.Generator(np.random.PCG64(self._key(seed, name))).standard_normal(
-                shape, np.float32
-            )
+            lambda seed: np.random.Generator(np.random.PCG64(self._key(seed, name))).standard_normal(shape, np.float32)
         )
 
     def clouds(self, name: object, size: tuple[int, int], cells: int, octaves: int, tall: float = 1) -> Array:

@@ -34,13 +34,8 @@ class Easel:
         self.light: tuple[float, float, float] = (1, 1, 1)
 
     def lay(self, tone: object, alpha: Array | float = 1.0) -> None:
-        if isinstance(alpha, np.ndarray):
-            alpha = alpha[..., None]
-        self.paint += (
-            (np.asarray(tone, np.float32) - self.paint) * np.float32(alpha)
-            if isinstance(alpha, float | int)
-            else (np.asarray(tone, np.float32) - self.paint) * alpha
-        )
+        share = alpha[..., None] if isinstance(alpha, np.ndarray) else np.float32(alpha)
+        self.paint += (np.asarray(tone, np.float32) - self.paint) * share
 
     def clouds(self, name: str, cells: int = 4, octaves: int = 5, tall: float = 1.0) -> Array:
         return self.chance.clouds(name, self.size, cells, octaves, tall)
@@ -56,13 +51,10 @@ class Easel:
         zoom = 2
         width, height = self.size
         base = Image.fromarray(np.clip(self.paint, 0, 255).astype(np.uint8))
-        sheet = base.resize((width * zoom, height * zoom), Image.Resampling.BILINEAR)
-        pen = Pen(sheet, self.light)
-        yield pen
-        # the shapes' difference alone comes back, so that the soft fields are not blurred by the round trip
-        plain = base.resize(sheet.size, Image.Resampling.BILINEAR).reduce(zoom)
-        self.paint += np.asarray(sheet.reduce(zoom), np.float32) - np.asarray(plain, np.float32)
-        np.clip(self.paint, 0, 255, out=self.paint)
+        # nearest, so that what stays uncovered comes back unchanged
+        sheet = base.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
+        yield Pen(sheet, self.light)
+        self.paint = np.array(sheet.reduce(zoom), np.float32)
 
 
 class Pen:
@@ -79,9 +71,7 @@ class Pen:
         self.unit = unit * min(self.sheet.size)
         return self
 
-    def lit(
-        self, colour: Sequence[float], alpha: float = 1.0, glow: bool = False
-    ) -> tuple[int, int, int, int]:
+    def lit(self, colour: Sequence[float], alpha: float = 1.0, glow: bool = False) -> tuple[int, int, int, int]:
         light = (1, 1, 1) if glow else self.light
         red, green, blue = (round(min(c * k, 255)) for c, k in zip(colour, light, strict=True))
         return red, green, blue, round(255 * alpha)
@@ -89,9 +79,7 @@ class Pen:
     def _map(self, points: Sequence[Point]) -> list[Point]:
         return [(self.x0 + x * self.unit, self.y0 + y * self.unit) for x, y in points]
 
-    def poly(
-        self, points: Sequence[Point], colour: Sequence[float], alpha: float = 1, glow: bool = False
-    ) -> None:
+    def poly(self, points: Sequence[Point], colour: Sequence[float], alpha: float = 1, glow: bool = False) -> None:
         self._draw.polygon(self._map(points), self.lit(colour, alpha, glow))
 
     def oval(
@@ -108,9 +96,7 @@ class Pen:
         self._draw.ellipse((left, top, right, bottom), self.lit(colour, alpha, glow))
 
     def line(self, points: Sequence[Point], width: float, colour: Sequence[float], alpha: float = 1) -> None:
-        self._draw.line(
-            self._map(points), self.lit(colour, alpha), max(1, round(width * self.unit)), joint="curve"
-        )
+        self._draw.line(self._map(points), self.lit(colour, alpha), max(1, round(width * self.unit)), joint="curve")
 
     def soft(
         self,
@@ -151,27 +137,13 @@ def curve(points: Sequence[Point], steps: int = 10) -> list[Point]:
                     + t
                     * (
                         (c[0] - a[0]) / 2
-                        + t
-                        * (
-                            a[0]
-                            - 2.5 * b[0]
-                            + 2 * c[0]
-                            - d[0] / 2
-                            + t * (1.5 * (b[0] - c[0]) + (d[0] - a[0]) / 2)
-                        )
+                        + t * (a[0] - 2.5 * b[0] + 2 * c[0] - d[0] / 2 + t * (1.5 * (b[0] - c[0]) + (d[0] - a[0]) / 2))
                     ),
                     b[1]
                     + t
                     * (
                         (c[1] - a[1]) / 2
-                        + t
-                        * (
-                            a[1]
-                            - 2.5 * b[1]
-                            + 2 * c[1]
-                            - d[1] / 2
-                            + t * (1.5 * (b[1] - c[1]) + (d[1] - a[1]) / 2)
-                        )
+                        + t * (a[1] - 2.5 * b[1] + 2 * c[1] - d[1] / 2 + t * (1.5 * (b[1] - c[1]) + (d[1] - a[1]) / 2))
                     ),
                 )
             )

@@ -31,9 +31,7 @@ class Ensemble:
         self.asked = understand(brief.prompt, brief.negative_prompt if brief.cfg_scale > 1 else "")
         skipped = max(brief.clip_skip, 1) - 1
         style = style_of(brief.checkpoint)
-        self.style = replace(
-            style, saturation=style.saturation * 0.93**skipped, grain=style.grain * 1.15**skipped
-        )
+        self.style = replace(style, saturation=style.saturation * 0.93**skipped, grain=style.grain * 1.15**skipped)
         self.power = spectrum(self.style, size)
         # the closed form is exact where a network errs on the vague side: its guidance is the square root
         self.guidance = math.sqrt(max(brief.cfg_scale, 0.0) / 7)
@@ -88,7 +86,7 @@ class Ensemble:
         if self.settled is None:
             share = self.shares(x, sigma)
             if sigma > SETTLED and share.max() < 0.97:
-                vague = sum(float(p) * sketch for p, sketch in zip(share, self.vague, strict=True))
+                vague = np.tensordot(share.astype(np.float32), np.stack(self.vague), 1)
                 return _enlarge(vague, self.size)
             best = int(share.argmax())
             drawn = self.size == self.sketch_size
@@ -135,13 +133,9 @@ def _grid(picture: Array) -> Array:
 
 def _box(mask: Image.Image | None, size: tuple[int, int]) -> tuple[Box | None, Array]:
     """The masked box in 0..1, and how much each cell of the grid counts."""
-    bounds = (
-        mask.convert("L").point(lambda level: 255 * (level > 127)).getbbox() if mask is not None else None
-    )
+    bounds = mask.convert("L").point(lambda level: 255 * (level > 127)).getbbox() if mask is not None else None
     if mask is None or bounds is None:
         return None, np.ones((GRID, GRID, 1), np.float32)
     left, top, right, bottom = bounds
-    cells = (
-        np.asarray(mask.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32)[..., None] / 255
-    )
+    cells = np.asarray(mask.convert("L").resize((GRID, GRID), Image.Resampling.BOX), np.float32)[..., None] / 255
     return (left / size[0], top / size[1], right / size[0], bottom / size[1]), cells

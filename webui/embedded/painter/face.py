@@ -56,7 +56,8 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
         if man:
             pen.oval(side * 0.73, 0.06, 0.1, 0.19, mix(skin, dark, 0.3))
     jaw = 0.56 if man else 0.47
-    outline = curve([(0, -1.0), (-0.5, -0.86), (-0.72, -0.35), (-0.7, 0.2), (-jaw, 0.68), (-0.2, 0.96), (0, 1.0), (0.2, 0.96),
+    outline = curve([(0, -1.0), (-0.5, -0.86), (-0.72, -0.35), (-0.7, 0.2), (-jaw, 0.68),
+     (-0.2, 0.96), (0, 1.0), (0.2, 0.96),
                      (jaw, 0.68), (0.7, 0.2), (0.72, -0.35), (0.5, -0.86), (0, -1.0)])  # fmt: skip
     pen.poly(outline, skin)
     pen.soft(0.6, 0.25, 0.3, 0.8, dark, 0.55)
@@ -89,9 +90,7 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
         pen.line(lid, 0.04 if man else 0.05, _INK)
         pen.line(curve([(x - 0.15, -0.08), (x, -0.025), (x + 0.15, -0.08)]), 0.016, dark)
         lift = chance("brow", -0.02, 0.03)
-        brow = curve(
-            [(x - side * 0.18, -0.33 + lift), (x + side * 0.04, -0.4 + lift), (x + side * 0.22, -0.32)]
-        )
+        brow = curve([(x - side * 0.18, -0.33 + lift), (x + side * 0.04, -0.4 + lift), (x + side * 0.22, -0.32)])
         pen.line(brow, 0.075 if man else 0.05, mix(hair, _INK, 0.6))
 
     # nose
@@ -104,7 +103,8 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
     # mouth, smiling
     beard = asked.wants("beard") or (man and asked.allows("beard") and chance("beard") < 0.3)
     if beard:
-        pen.poly(curve([(-0.7, 0.12), (-0.5, 0.4), (-0.2, 0.44), (0, 0.4), (0.2, 0.44), (0.5, 0.4), (0.7, 0.12), (0.58, 0.72),
+        pen.poly(curve([(-0.7, 0.12), (-0.5, 0.4), (-0.2, 0.44), (0, 0.4), (0.2, 0.44),
+         (0.5, 0.4), (0.7, 0.12), (0.58, 0.72),
                         (0.24, 1.06), (-0.24, 1.06), (-0.58, 0.72), (-0.7, 0.12)]), mix(hair, skin, 0.12))  # fmt: skip
         pen.soft(0, 0.9, 0.5, 0.25, shade, 0.7)
     smile = chance("smile", 0.03, 0.075)
@@ -112,9 +112,11 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
     pen.soft(0, 0.72, 0.26, 0.08, dark, 0.6)
     pen.poly(curve([(-0.27, 0.53), (0, 0.55 + smile), (0.27, 0.53), (0.12, 0.63 + smile), (0, 0.65 + smile),
                     (-0.12, 0.63 + smile), (-0.27, 0.53)]), mix(lips, WHITE, 0.16))  # fmt: skip
-    pen.poly(curve([(-0.27, 0.53), (-0.08, 0.49 + smile / 2), (0, 0.51 + smile / 2), (0.08, 0.49 + smile / 2), (0.27, 0.53),
+    pen.poly(curve([(-0.27, 0.53), (-0.08, 0.49 + smile / 2), (0, 0.51 + smile / 2),
+     (0.08, 0.49 + smile / 2), (0.27, 0.53),
                     (0, 0.56 + smile), (-0.27, 0.53)]), mix(lips, _INK, 0.2))  # fmt: skip
-    pen.line(curve([(-0.3, 0.515), (-0.15, 0.55 + smile * 0.7), (0, 0.56 + smile), (0.15, 0.55 + smile * 0.7), (0.3, 0.515)]), 0.026,
+    pen.line(curve([(-0.3, 0.515), (-0.15, 0.55 + smile * 0.7), (0, 0.56 + smile),
+     (0.15, 0.55 + smile * 0.7), (0.3, 0.515)]), 0.026,
              mix(lips, _INK, 0.65))  # fmt: skip
 
     # hair in front
@@ -162,9 +164,7 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
         turn = -0.7 + i * 1.4 / 17
         tone = mix(shade, strand, chance(f"top{i}"))
         pen.line(
-            curve(
-                [(turn * 0.2, -1.24), (turn * 0.75, -1.08), (turn * 1.08, -0.72 - 0.2 * (1 - abs(turn)))], 6
-            ),
+            curve([(turn * 0.2, -1.24), (turn * 0.75, -1.08), (turn * 1.08, -0.72 - 0.2 * (1 - abs(turn)))], 6),
             0.03,
             tone,
             0.55,

@@ -24,9 +24,7 @@ def noise_levels(steps: int, sampler_name: str, scheduler: str) -> list[float]:
     """`steps` noise levels from the highest down, then 0."""
     asked = f"{scheduler} {sampler_name}".lower()
     automatic = scheduler.lower() in ("", "automatic")
-    if any(kin in asked for kin in ("karras", "exponential")) or (
-        automatic and family(sampler_name) == "DPM++ 2M"
-    ):
+    if any(kin in asked for kin in ("karras", "exponential")) or (automatic and family(sampler_name) == "DPM++ 2M"):
         low, high = SIGMA_MIN ** (1 / 7), SIGMA_MAX ** (1 / 7)
         return [(high + (low - high) * i / max(steps - 1, 1)) ** 7 for i in range(steps)] + [0.0]
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2

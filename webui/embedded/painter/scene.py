@@ -6,7 +6,7 @@ from PIL import Image
 from .chance import Array, Chance, ramp, stretch
 from .easel import WHITE, Easel, Pen, mix
 from .face import BOX_MIDDLE, BOX_SIDE, face
-from .things import KINDS
+from .things import KINDS, fir, tree
 from .words import PLACES, THINGS, TIMES, Asked, Colour
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom in 0..1
@@ -61,7 +61,7 @@ class _Scene:
         if self.place == "space" and not self.studio:
             self.space()
         elif self.studio:
-            self.wall((chance_tone(self.chance, "wall")), self.easel.y * 0)
+            self.wall(_wall_tone(self.chance, "wall"))
         elif self.place == "room":
             self.table()
         else:
@@ -86,9 +86,7 @@ class _Scene:
                 for i in range(130):
                     x, y = self.chance(("star", i), 0, 1), self.chance(("star y", i), 0, self.horizon)
                     big = self.chance(("star r", i), 0.0012, 0.0034)
-                    pen.at(x, y, 1).oval(
-                        0, 0, big, big, (255, 250, 236), self.chance(("star a", i), 0.3, 1), glow=True
-                    )
+                    pen.at(x, y, 1).oval(0, 0, big, big, (255, 250, 236), self.chance(("star a", i), 0.3, 1), glow=True)
         if asked.wants("aurora"):
             self.aurora()
         high = self.time in ("night", "day")
@@ -108,9 +106,7 @@ class _Scene:
 
     def cloudy(self) -> None:
         easel = self.easel
-        cover = self.chance("cover", 0.35, 0.9) - (
-            0.9 if self.time == "grey" or self.asked.wants("cloud") else 0
-        )
+        cover = self.chance("cover", 0.35, 0.9) - (0.9 if self.time == "grey" or self.asked.wants("cloud") else 0)
         field = easel.clouds("clouds", 2, 6, 3.0)
         shift = max(1, easel.small // 40)
         shine = np.clip((field - np.roll(field, -shift, 0)) * 0.5 + 0.5, 0, 1)[..., None]
@@ -134,9 +130,7 @@ class _Scene:
             up = foot[None, :] - easel.y
             easel.lay(
                 tone,
-                ramp(up, -0.03, 0.02)
-                * np.exp(-np.maximum(up, 0) * (9 - 2 * i))
-                * (0.55 + 0.13 * ray)[None, :],
+                ramp(up, -0.03, 0.02) * np.exp(-np.maximum(up, 0) * (9 - 2 * i)) * (0.55 + 0.13 * ray)[None, :],
             )
 
     def weather(self) -> None:
@@ -148,9 +142,7 @@ class _Scene:
                 pen.at(self.chance(("drop", i)), self.chance(("drop y", i)), 1)
                 near = self.chance(("drop r", i)) ** 3
                 if asked.wants("rain"):
-                    pen.line(
-                        [(0, 0), (-0.008, 0.03 + 0.05 * near)], 0.002, (210, 220, 230), 0.28 + 0.2 * near
-                    )
+                    pen.line([(0, 0), (-0.008, 0.03 + 0.05 * near)], 0.002, (210, 220, 230), 0.28 + 0.2 * near)
                 else:
                     pen.oval(0, 0, 0.002 + 0.006 * near, 0.002 + 0.006 * near, WHITE, 0.8, glow=True)
 
@@ -211,16 +203,14 @@ class _Scene:
         shine = np.clip(0.5 - toward * slope * 0.55, 0.0, 1)[..., None]
         if self.asked.wants("snow"):
             colour = mix(colour, (225, 230, 238), 0.7)
-        base = np.asarray(mix(colour, (180, 196, 190), 0.0), np.float32)
+        base = np.asarray(colour, np.float32)
         tone = base * (0.55 + 0.65 * shine)
         if peaks and self.asked.allows("snow"):
             snow = ramp(-(deep / height + rock * 0.022), -0.085, -0.045)[..., None]
             tone = tone + (np.asarray((216, 224, 238)) * (0.62 + 0.45 * shine) - tone) * snow * 0.92
         tone = tone * np.asarray(self.light, np.float32)
         sink = ramp(deep / height, 0.0, high)[..., None] * 0.45
-        easel.lay(
-            tone + (np.asarray(self.haze) - tone) * np.minimum(hazy + sink, 0.92), np.clip(deep + 0.5, 0, 1)
-        )
+        easel.lay(tone + (np.asarray(self.haze) - tone) * np.minimum(hazy + sink, 0.92), np.clip(deep + 0.5, 0, 1))
 
     def below(self) -> tuple[Array, Array]:
         """How near each row is (0 at the horizon, 1 at the lower edge), and where the horizon's edge lies."""
@@ -258,7 +248,7 @@ class _Scene:
 
     def ground(self) -> None:
         easel, asked = self.easel, self.asked
-        near, edge = self.below()
+        _, edge = self.below()
         far, close, cells = {
             "desert": ((226, 178, 116), (196, 128, 70), 4),
             "city": ((70, 72, 80), (44, 46, 54), 5),
@@ -277,9 +267,9 @@ class _Scene:
             top = self.horizon + 0.11 * i + 0.022 * (1 + i) * stretch(grid, (easel.size[0], 1))[0]
             deep = (easel.y - top[None, :]) * easel.size[1]
             tone = self.lit(mix(far, close, 0.1 + 0.36 * i))
-            shade = (
-                0.9 + 0.1 * self.flat("ground", cells, 2.0) + 0.22 * ramp(-deep / easel.size[1], -0.12, 0)
-            )[..., None]
+            shade = (0.9 + 0.1 * self.flat("ground", cells, 2.0) + 0.22 * ramp(-deep / easel.size[1], -0.12, 0))[
+                ..., None
+            ]
             hazy = np.float32(0.3 - 0.13 * i)
             easel.lay(
                 (tone + (np.asarray(self.haze) - tone) * hazy) * shade,
@@ -302,9 +292,7 @@ class _Scene:
         lean = 1 if self.sun_x > 0.5 else -1
         shine = np.clip(0.5 + lean * crest[None, :] * 1.6 + 0.9 * deep, 0, 1)
         wind = self.flat(f"wind{number}", 2, 18.0) * 0.045
-        easel.lay(
-            self.lit(colour) * (0.55 + 0.55 * shine + wind)[..., None], np.clip(deep * height + 0.5, 0, 1)
-        )
+        easel.lay(self.lit(colour) * (0.55 + 0.55 * shine + wind)[..., None], np.clip(deep * height + 0.5, 0, 1))
 
     def blossoms(self, count: int) -> None:
         colour = self.asked.colours.get("flower")
@@ -323,14 +311,13 @@ class _Scene:
     def firs(self, count: int, below: tuple[float, float], size: tuple[float, float]) -> None:
         snowy, autumn = self.asked.wants("snow"), self.asked.wants("autumn")
         colour = self.asked.colours.get("tree") or self.asked.colours.get("forest")
-        draw = KINDS["tree"].draw if autumn else None
         with self.easel.shapes() as pen:
             for i in range(count):
                 near = (i / count) ** 1.5
                 chance = self.chance.child("fir", i)
                 x = chance("x", -0.03, 1.03)
                 if self.place == "forest" and near > 0.3:  # leave a clearing in the middle
-                    x = (0.5 - abs(x - 0.5) * 0.0) if False else (x * 0.38 if x < 0.5 else 1 - (1 - x) * 0.38)
+                    x = x * 0.38 if x < 0.5 else 1 - (1 - x) * 0.38
                 pen.at(
                     x,
                     self.horizon + below[0] + (below[1] - below[0]) * near,
@@ -348,7 +335,7 @@ class _Scene:
                     [c / max(k, 0.2) for c, k in zip(self.haze, self.light, strict=True)],
                     0.55 * (1 - near) ** 2 if self.place == "forest" else 0.2,
                 )
-                (draw or _fir)(pen, chance, tone)
+                (tree if autumn else fir)(pen, chance, tone)
 
     def skyline(self) -> None:
         dark = max(self.light) < 0.99
@@ -365,9 +352,7 @@ class _Scene:
                     0.55 * (1 - near),
                 )
                 pen.poly([(-wide, 0.1), (-wide, -high), (wide, -high), (wide, 0.1)], tone)
-                pen.poly(
-                    [(wide * 0.3, 0.1), (wide * 0.3, -high), (wide, -high), (wide, 0.1)], (20, 20, 30), 0.25
-                )
+                pen.poly([(wide * 0.3, 0.1), (wide * 0.3, -high), (wide, -high), (wide, 0.1)], (20, 20, 30), 0.25)
                 if chance("mast") < 0.3:
                     pen.line([(0, -high), (0, -high - 0.05)], 0.004, tone)
                 glass = (
@@ -392,9 +377,7 @@ class _Scene:
         easel, chance = self.easel, self.chance
         easel.lay((6, 6, 16))
         for i in range(2):
-            tone = [(120, 50, 170), (30, 130, 170), (200, 70, 110), (50, 70, 190)][
-                int(chance(("gas", i), 0, 3.99))
-            ]
+            tone = [(120, 50, 170), (30, 130, 170), (200, 70, 110), (50, 70, 190)][int(chance(("gas", i), 0, 3.99))]
             gas = ramp(easel.clouds(f"gas{i}", 2, 6), -0.1, 2.6)
             easel.lay(self.asked.colours.get("", tone) if i == 0 else tone, gas * 0.85)
             easel.lay(WHITE, gas**3 * 0.6)
@@ -415,19 +398,12 @@ class _Scene:
             (easel.y - y) * easel.size[1] / easel.small / big,
         )
         ball = np.clip((-0.6 * u - 0.5 * v + 0.62 * np.sqrt(np.clip(1 - far**2, 0, 1))), 0.03, 1) ** 0.8
-        bands = ramp(np.sin(v * chance("bands", 5, 11) + easel.clouds("swirl", 3, 4, 3.0) * 0.7), -1, 1)[
-            ..., None
-        ]
+        bands = ramp(np.sin(v * chance("bands", 5, 11) + easel.clouds("swirl", 3, 4, 3.0) * 0.7), -1, 1)[..., None]
         main = (
             self.asked.colours.get("space")
-            or [(222, 160, 110), (96, 140, 200), (170, 120, 190), (110, 180, 150)][
-                int(chance("planet", 0, 3.99))
-            ]
+            or [(222, 160, 110), (96, 140, 200), (170, 120, 190), (110, 180, 150)][int(chance("planet", 0, 3.99))]
         )
-        tone = (
-            np.asarray(mix(main, WHITE, 0.35)) * (1 - bands)
-            + np.asarray(mix(main, (40, 20, 40), 0.4)) * bands
-        )
+        tone = np.asarray(mix(main, WHITE, 0.35)) * (1 - bands) + np.asarray(mix(main, (40, 20, 40), 0.4)) * bands
         ringed = chance("ring") < 0.5
         tilt = v + 0.25 * u
         ring = np.hypot(u * 0.55, tilt * 2.4)
@@ -437,7 +413,7 @@ class _Scene:
         easel.lay(tone * ball[..., None], np.clip((1 - far) * big * easel.small + 0.5, 0, 1))
         easel.lay(mix(main, WHITE, 0.5), hoop * (tilt >= 0) * 0.8)
 
-    def wall(self, tone: Colour, near: Array) -> None:
+    def wall(self, tone: Colour) -> None:
         easel = self.easel
         mottle = easel.clouds("wall", 3, 5)
         glow = np.exp(-(easel.away(0.4, 0.35) ** 2) * 1.2)
@@ -448,7 +424,7 @@ class _Scene:
 
     def table(self) -> None:
         easel = self.easel
-        self.wall(chance_tone(self.chance, "wall"), easel.y)
+        self.wall(_wall_tone(self.chance, "wall"))
         near, edge = self.below()
         grain = easel.clouds("grain", 2, 5, 24.0)
         wood = self.lit(mix((132, 84, 50), (96, 62, 44), self.chance("wood")))
@@ -474,9 +450,7 @@ class _Scene:
                 spots = sorted((chance(("below", i), *kind.below), i) for i in range(count))
                 for place, (below, i) in enumerate(spots):
                     near = (below - kind.below[0]) / (kind.below[1] - kind.below[0])
-                    size = kind.size[0] + (kind.size[1] - kind.size[0]) * (
-                        near if count > 1 else chance("size")
-                    )
+                    size = kind.size[0] + (kind.size[1] - kind.size[0]) * (near if count > 1 else chance("size"))
                     slot = (place * 0.618 + chance("slot")) % 1 if count > 1 else chance("x", 0.22, 0.78)
                     x, y = 0.12 + 0.76 * slot, self.horizon + below
                     if kind.below[0] >= 0.3:
@@ -496,7 +470,7 @@ class _Scene:
     def person(self, pen: Pen, chance: Chance, box: Box | None) -> None:
         wide, tall = self.easel.size
         small = min(wide, tall)
-        unit = chance("near", 0.25, 0.29) if self.studio else chance("near", 0.19, 0.23)
+        unit = chance("near", 0.25, 0.29) if self.studio else chance("near", 0.22, 0.25)
         x, y = chance("x", 0.44, 0.56), 0.46 if self.studio else 0.5
         if box is not None:
             left, top, right, bottom = box
@@ -506,12 +480,6 @@ class _Scene:
         face(pen.at(x, y, unit), chance, self.asked)
 
 
-def _fir(pen: Pen, chance: Chance, colour: Colour | None) -> None:
-    from .things import fir
-
-    fir(pen, chance, colour)
-
-
-def chance_tone(chance: Chance, name: str) -> Colour:
+def _wall_tone(chance: Chance, name: str) -> Colour:
     tones: list[Colour] = [(112, 128, 122), (148, 120, 128), (96, 112, 140), (170, 140, 100), (104, 92, 118)]
     return tones[int(chance(name, 0, 4.99))]

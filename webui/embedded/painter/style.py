@@ -24,12 +24,8 @@ class Style:
 _KNOWN = {
     "photo": Style(saturation=0.95, contrast=1.1, grain=0.018, slope=0.4),
     "oil": Style(saturation=1.25, contrast=1.15, brush=1.3, grain=0.075, slope=0.9, warmth=(1.05, 1.0, 0.92)),
-    "watercolour": Style(
-        saturation=0.95, contrast=0.85, lift=0.3, brush=0.9, lines=0.22, grain=0.06, slope=1.3
-    ),
-    "ink": Style(
-        saturation=0.07, contrast=1.35, lift=0.26, lines=1.0, grain=0.045, slope=0.6, warmth=(1.02, 1, 0.94)
-    ),
+    "watercolour": Style(saturation=0.95, contrast=0.85, lift=0.3, brush=0.9, lines=0.22, grain=0.06, slope=1.3),
+    "ink": Style(saturation=0.07, contrast=1.35, lift=0.26, lines=1.0, grain=0.045, slope=0.6, warmth=(1.02, 1, 0.94)),
 }
 _KNOWN["watercolor"] = _KNOWN["watercolour"]
 
@@ -61,11 +57,7 @@ def render(style: Style, paint: Array) -> Array:
     if style.brush and small >= 48:
         # a median keeps edges and flattens what lies between: dabs; at a quarter of the size it is cheap
         shrink = max(1, round(small * style.brush / 250))
-        dabs = (
-            image.reduce(shrink)
-            .filter(ImageFilter.MedianFilter(5))
-            .resize(image.size, Image.Resampling.BICUBIC)
-        )
+        dabs = image.reduce(shrink).filter(ImageFilter.MedianFilter(5)).resize(image.size, Image.Resampling.BICUBIC)
         image = Image.blend(image, dabs, 0.75)
     colour = np.asarray(image, np.float32) / 127.5 - 1
     grey = colour @ np.array((0.299, 0.587, 0.114), np.float32)

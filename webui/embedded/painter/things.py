@@ -16,9 +16,7 @@ def lighthouse(pen: Pen, chance: Chance, colour: Colour | None) -> None:
     rock = [(chance(f"r{i}", -0.03, 0.03) + i * 0.09 - 0.5, -0.13 + 0.9 * (i * 0.09 - 0.5) ** 2 * 0.55
              + chance(f"q{i}", -0.03, 0.03)) for i in range(12)]  # fmt: skip
     pen.poly([(-0.56, 0.03), *rock, (0.56, 0.03)], (92, 86, 82))
-    pen.poly(
-        [(-0.1, 0.03), *[(x * 0.9 + 0.05, y + 0.03) for x, y in rock[5:]], (0.5, 0.03)], (66, 62, 64), 0.7
-    )
+    pen.poly([(-0.1, 0.03), *[(x * 0.9 + 0.05, y + 0.03) for x, y in rock[5:]], (0.5, 0.03)], (66, 62, 64), 0.7)
 
     def side(y: float) -> float:
         return 0.055 + 0.05 * (y + 0.72) / 0.62
@@ -27,9 +25,7 @@ def lighthouse(pen: Pen, chance: Chance, colour: Colour | None) -> None:
         top, low = -0.72 + i * 0.124, -0.72 + (i + 1) * 0.124
         band = [(-side(top), top), (side(top), top), (side(low), low), (-side(low), low)]
         pen.poly(band, stripe if i % 2 else (240, 236, 226))
-        pen.poly(
-            [(side(top) * 0.2, top), (side(top), top), (side(low), low), (side(low) * 0.2, low)], BLACK, 0.22
-        )
+        pen.poly([(side(top) * 0.2, top), (side(top), top), (side(low), low), (side(low) * 0.2, low)], BLACK, 0.22)
     pen.poly([(-0.085, -0.75), (0.085, -0.75), (0.085, -0.71), (-0.085, -0.71)], (50, 48, 54))
     pen.poly([(-0.045, -0.85), (0.045, -0.85), (0.045, -0.75), (-0.045, -0.75)], (255, 236, 150), glow=True)
     pen.poly(curve([(-0.075, -0.84), (-0.05, -0.9), (0, -0.93), (0.05, -0.9), (0.075, -0.84)]), (70, 40, 44))
@@ -82,14 +78,10 @@ def house(pen: Pen, chance: Chance, colour: Colour | None) -> None:
     pen.poly([(-0.6, -0.44), (-0.34, -0.86), (0.38, -0.86), (0.6, -0.44)], roof)
     pen.poly([(0.1, -0.44), (0.16, -0.86), (0.38, -0.86), (0.6, -0.44)], BLACK, 0.2)
     for i in range(5):
-        pen.line(
-            [(-0.58 + 0.05 * i, -0.48 - 0.08 * i), (0.58 - 0.05 * i, -0.48 - 0.08 * i)], 0.008, BLACK, 0.25
-        )
+        pen.line([(-0.58 + 0.05 * i, -0.48 - 0.08 * i), (0.58 - 0.05 * i, -0.48 - 0.08 * i)], 0.008, BLACK, 0.25)
     pen.poly([(-0.09, 0), (-0.09, -0.3), (0.09, -0.3), (0.09, 0)], (86, 50, 36))
     for x in (-0.32, 0.3):
-        pen.poly(
-            [(x - 0.09, -0.17), (x - 0.09, -0.36), (x + 0.09, -0.36), (x + 0.09, -0.17)], window, glow=True
-        )
+        pen.poly([(x - 0.09, -0.17), (x - 0.09, -0.36), (x + 0.09, -0.36), (x + 0.09, -0.17)], window, glow=True)
         pen.line([(x, -0.17), (x, -0.36)], 0.015, (90, 60, 40))
         pen.line([(x - 0.09, -0.265), (x + 0.09, -0.265)], 0.015, (90, 60, 40))
         if max(pen.light) < 0.9:
@@ -103,9 +95,7 @@ def castle(pen: Pen, chance: Chance, colour: Colour | None) -> None:
 
     def tower(x: float, half: float, high: float) -> None:
         pen.poly([(x - half, 0), (x - half, -high), (x + half, -high), (x + half, 0)], stone)
-        pen.poly(
-            [(x + half * 0.2, 0), (x + half * 0.2, -high), (x + half, -high), (x + half, 0)], BLACK, 0.25
-        )
+        pen.poly([(x + half * 0.2, 0), (x + half * 0.2, -high), (x + half, -high), (x + half, 0)], BLACK, 0.25)
         for i in range(3):
             at = x - half + i * half * 0.8
             pen.poly(
@@ -117,9 +107,7 @@ def castle(pen: Pen, chance: Chance, colour: Colour | None) -> None:
                 ],
                 stone,
             )
-        pen.poly(
-            [(x - half * 1.25, -high - 0.02), (x, -high - half * 3.4), (x + half * 1.25, -high - 0.02)], roof
-        )
+        pen.poly([(x - half * 1.25, -high - 0.02), (x, -high - half * 3.4), (x + half * 1.25, -high - 0.02)], roof)
         pen.poly([(x, -high - 0.02), (x, -high - half * 3.4), (x + half * 1.25, -high - 0.02)], BLACK, 0.25)
         top = -high - half * 3.4
         pen.poly([(x, top - 0.09), (x + 0.09, top - 0.06), (x, top - 0.03)], (220, 60, 60))
@@ -170,21 +158,15 @@ def tree(pen: Pen, chance: Chance, colour: Colour | None) -> None:
         turn, far = i * 2.4, math.sqrt(i / 42)
         x, y = 0.32 * far * math.cos(turn), -0.66 + 0.28 * far * math.sin(turn)
         shade = 0.5 * (y + 0.95) + 0.25 * x + chance(f"s{i}", -0.12, 0.12)
-        pen.oval(
-            x, y, 0.09, 0.075, mix(mix(leaf, WHITE, 0.22), mix(leaf, BLACK, 0.6), min(max(shade * 1.6, 0), 1))
-        )
+        pen.oval(x, y, 0.09, 0.075, mix(mix(leaf, WHITE, 0.22), mix(leaf, BLACK, 0.6), min(max(shade * 1.6, 0), 1)))
 
 
 def balloon(pen: Pen, chance: Chance, colour: Colour | None) -> None:
-    main = (
-        colour or [(222, 70, 54), (50, 150, 140), (240, 170, 50), (110, 80, 180)][int(chance("c", 0, 3.99))]
-    )
+    main = colour or [(222, 70, 54), (50, 150, 140), (240, 170, 50), (110, 80, 180)][int(chance("c", 0, 3.99))]
     for i, wide in enumerate((0.34, 0.27, 0.19, 0.11, 0.04)):
         tone = main if i % 2 == 0 else (250, 240, 220)
         pen.oval(0, -0.66, wide, 0.34, tone)
-        pen.poly(
-            [(-wide * 0.92, -0.53), (wide * 0.92, -0.53), (wide * 0.25, -0.2), (-wide * 0.25, -0.2)], tone
-        )
+        pen.poly([(-wide * 0.92, -0.53), (wide * 0.92, -0.53), (wide * 0.25, -0.2), (-wide * 0.25, -0.2)], tone)
     pen.soft(-0.1, -0.8, 0.24, 0.24, WHITE, 0.6)
     pen.soft(0.26, -0.55, 0.2, 0.4, BLACK, 0.35)
     for x in (-0.07, 0.07):
@@ -195,15 +177,11 @@ def balloon(pen: Pen, chance: Chance, colour: Colour | None) -> None:
 def bird(pen: Pen, chance: Chance, colour: Colour | None) -> None:
     flap = chance("flap", 0.15, 0.5)
     for side in (-1, 1):
-        pen.line(
-            curve([(0, 0), (0.3 * side, -flap), (0.75 * side, -flap * 0.5)], 6), 0.1, colour or (50, 48, 56)
-        )
+        pen.line(curve([(0, 0), (0.3 * side, -flap), (0.75 * side, -flap * 0.5)], 6), 0.1, colour or (50, 48, 56))
 
 
 def flower(pen: Pen, chance: Chance, colour: Colour | None) -> None:
-    petal = (
-        colour or [(216, 40, 60), (250, 190, 50), (240, 120, 170), (150, 90, 210)][int(chance("c", 0, 3.99))]
-    )
+    petal = colour or [(216, 40, 60), (250, 190, 50), (240, 120, 170), (150, 90, 210)][int(chance("c", 0, 3.99))]
     lean = chance("lean", -0.12, 0.12)
     pen.line(curve([(0, 0), (lean * 0.3, -0.4), (lean, -0.72)]), 0.035, (58, 118, 50))
     for side in (-1, 1):
@@ -277,9 +255,7 @@ def cat(pen: Pen, chance: Chance, colour: Colour | None, dog: bool = False) -> N
             pen.line([(side * 0.1 + 0.03 * k, -0.045), (side * 0.1 + 0.03 * k, -0.01)], 0.008, dark)
         ear = [(0.09, -0.86), (0.27, -1.03), (0.27, -0.72)]
         if dog:
-            ear = curve(
-                [(0.16, -0.88), (0.3, -0.86), (0.36, -0.62), (0.3, -0.54), (0.22, -0.66), (0.16, -0.88)]
-            )
+            ear = curve([(0.16, -0.88), (0.3, -0.86), (0.36, -0.62), (0.3, -0.54), (0.22, -0.66), (0.16, -0.88)])
         else:
             pen.poly([(side * x, y) for x, y in ear], coat)
             ear = [(0.14, -0.87), (0.25, -0.97), (0.25, -0.78)]
@@ -321,9 +297,7 @@ def cat(pen: Pen, chance: Chance, colour: Colour | None, dog: bool = False) -> N
         pen.oval(side * 0.12 - 0.022, -0.745, 0.017, 0.017, WHITE)
         if not dog:
             for k in range(3):
-                pen.line(
-                    [(side * 0.09, -0.6 + 0.018 * k), (side * 0.34, -0.65 + 0.06 * k)], 0.006, WHITE, 0.8
-                )
+                pen.line([(side * 0.09, -0.6 + 0.018 * k), (side * 0.34, -0.65 + 0.06 * k)], 0.006, WHITE, 0.8)
     pen.poly(
         curve([(-0.04, -0.645), (0, -0.655), (0.04, -0.645), (0, -0.605), (-0.04, -0.645)]),
         (60, 40, 44) if dog else (226, 120, 126),

@@ -77,9 +77,7 @@ _CONCEPTS: dict[str, list[str]] = {}
 for _concept, _words in _WORDS.items():
     for _word in _words.split():
         _CONCEPTS.setdefault(_word, []).append(_concept)
-_NOISE = set(
-    ["a", "an", "the", "of", "in", "on", "at", "by", "with", "and", "or", "to", "over", "under", "near", "from", "its", "is", "very", "masterpiece", "best", "quality"]
-)
+_NOISE = {"a", "an", "the", "of", "in", "on", "at", "by", "with", "and", "or", "to", "over", "under", "near", "from"}
 Colour = tuple[int, int, int]
 
 
@@ -122,9 +120,7 @@ def _tokens(text: str) -> list[str]:
 def _read(text: str, no_colours: set[str]) -> Asked:
     asked, waiting, unknown = Asked(words=set(_tokens(text))), None, []
     for token in _tokens(text):
-        stem = next(
-            (s for s in (token, token[:-1], token[:-2]) if s in _CONCEPTS and token.startswith(s)), None
-        )
+        stem = next((s for s in (token, token[:-1], token[:-2]) if s in _CONCEPTS and token.startswith(s)), None)
         if stem is not None and (stem == token or token in (stem + "s", stem + "es")):
             for concept in _CONCEPTS[stem]:
                 asked.concepts.add(concept)
