@@ -200,9 +200,18 @@ class JobProgress:
     Args:
         stages: each stage's name and its share of the job, in any unit (pictures × steps).
         callback: called with ``(percent of the stage 0 to 100, seconds left or None)``.
+        artifact: makes the artifact of a key and a title.
     """
 
-    def __init__(self, stages: dict[str, float], *, callback: Callback | None = None) -> None:
+    def __init__(
+        self,
+        stages: dict[str, float],
+        *,
+        callback: Callback | None = None,
+        artifact: Callable[[str, str], ProgressArtifact] | None = None,
+    ) -> None:
+        artifact = artifact or ProgressArtifact
+        self._new_artifact = artifact
         self._shares = stages
         self._callback = callback
         self._lock = threading.Lock()
@@ -211,8 +220,8 @@ class JobProgress:
         self._pictures = 1  # of this stage
         self._done = 0  # pictures of this stage that are done
         self._fraction = 0.0  # of this stage
-        self._job = Bar("job-progress", "the whole job")
-        self._artifact: Bar | None = None
+        self._job = artifact("job-progress", "the whole job")
+        self._artifact: ProgressArtifact | None = None
 
     @property
     def total(self) -> float:
@@ -224,7 +233,7 @@ class JobProgress:
         """A stage of so many pictures begins."""
         with self._lock:
             self._stage, self._pictures, self._done, self._fraction = stage, max(1, pictures), 0, 0.0
-            self._artifact = Bar(f"{stage}-progress", stage)
+            self._artifact = self._new_artifact(f"{stage}-progress", stage)
         self._show(0.0, None, stage, boundary=True)
 
     def moved(self, request: Request, bar: float, eta: float | None, text: str) -> None:
@@ -256,7 +265,7 @@ class JobProgress:
             self._callback(100 * self._fraction, eta)
 
 
-class Bar:
+class ProgressArtifact:
     """One progress artifact: written at most once a second, and never in a generation's way."""
 
     def __init__(self, key: str, title: str) -> None:
