@@ -50,7 +50,7 @@ def _look(grey: Image.Image, side: int, mirrored: bool) -> list[Box]:
         step_ratio=1,
         min_size=(_SMALLEST_FACE, _SMALLEST_FACE),
         max_size=(min(size), min(size)),
-        min_neighbor_number=6,
+        min_neighbor_number=7,
     )
     boxes = []
     for hit in sorted(hits, key=lambda hit: -hit["width"]):
