@@ -340,7 +340,7 @@ class Faults:
 
     # -- the control endpoint --------------------------------------------------------------------------
 
-    def setup_faults_api(self, app: FastAPI) -> None:
+    def add_routes(self, app: FastAPI) -> None:
         """Register /faults. The routes stay out of the OpenAPI document, which is the WebUI's."""
 
         @app.post("/faults", include_in_schema=False, status_code=201)
