@@ -11,15 +11,10 @@ from prefect import flow
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.job import GenerationJob, read_job
-from flows.stages import Stages, draw_seeds, items_of, preflight, shares
-from tasks.gpu import Ticket, lease
-from tasks.inflight import clear_orphans
-from tasks.lane import Lane
-from tasks.paint import is_made
+from flows.stages import Stages, draw_seeds, items_of, on_the_gpu, preflight
 from tasks.preflight import JobRefused
-from tasks.progress import JobProgress
-from tasks.publish import Published, publish, timings
-from tasks.status import this_run, waiting_status
+from tasks.publish import Published, contact_sheet, publish, table
+from tasks.status import this_run
 
 
 @flow(name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json")
@@ -32,30 +27,23 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    client = webui.get_client()
-    run = this_run()
-    started, run_id = datetime.now().astimezone(), str(run.id)
-    waiting = waiting_status()
+    run_id, started = str(this_run().id), datetime.now().astimezone()
 
-    ready = preflight([job], client)
+    ready = preflight([job], webui.get_client())
     if ready[0].problem:
         raise JobRefused(f"{webui.base_url} would have painted something else: {ready[0].problem}")
     items = items_of([job], ready, draw_seeds([job]))
 
-    def say_who_paints(holder: Ticket | None) -> None:
-        waiting(f"the GPU is with the run {holder.name!r} ({holder.run})" if holder else None)
-
-    with (
-        lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
-        Lane(client, run=run_id, made=lambda request: is_made(request, run_id), on_wait=waiting) as lane,
-    ):
-        clear_orphans(client)
-        stages = Stages(items, lane, JobProgress(shares(items)))
+    with on_the_gpu(webui) as lane:
+        stages = Stages(items, lane)
         stages.run()
 
-    timings(stages.timings)
+    pictures = items[0].pictures
     about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": stages.timings}
-    return publish(items[0].pictures, gallery, job=job.name, run=run_id, started=started, about=about)
+    published = publish(pictures, gallery, job=job.name, run=run_id, started=started, about=about)
+    contact_sheet(job.name, pictures, published)
+    table("timings", "Seconds per stage", stages.timings)
+    return published
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,17 +20,21 @@ from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 from pydantic import BaseModel
 
+from blocks.connection import WebUI
 from blocks.settings import settings
 from flows.job import GenerationJob
 from tasks.adetailer import adetailer, adetailer_requests
-from tasks.checkpoint import switch_checkpoint
+from tasks.checkpoint import is_loaded, switch_checkpoint
 from tasks.form import LARGEST_SEED
+from tasks.gpu import Ticket, lease
 from tasks.img2img import img2img, img2img_requests
+from tasks.inflight import clear_orphans
 from tasks.lane import Lane
-from tasks.paint import RETRIES, can_help
-from tasks.preflight import Inventory
+from tasks.paint import RETRIES, can_help, is_made
+from tasks.preflight import Inventory, JobRefused
 from tasks.progress import JobProgress, watch
 from tasks.request import Picture, Request, standing_settings
+from tasks.status import this_run, waiting_status
 from tasks.store import stored
 from tasks.txt2img import Txt2Img, txt2img, txt2img_requests
 from tasks.upscale import upscale, upscale_requests
@@ -68,6 +72,10 @@ class Item:
 
     def has(self, stage: str) -> bool:
         return self.error is None and bool(getattr(self.job, stage))
+
+    @property
+    def last_stage(self) -> str:
+        return [stage for stage in PAINTERS if getattr(self.job, stage)][-1]
 
     def checkpoint(self, stage: str) -> Checkpoint | None:
         """The checkpoint that paints ``stage``; an upscaler needs none."""
@@ -188,7 +196,9 @@ def items_of(jobs: list[GenerationJob], ready: list[Ready], seeds: list[dict[str
             if (form := getattr(job, stage)) is not None
         }
         item = Item(job.model_copy(update=forms), found)
-        if job.init_images and not found.problem:
+        if found.problem:
+            item.error = JobRefused(found.problem)
+        elif job.init_images:
             item.pictures = _given(item.job, drawn.get("img2img"))
         items.append(item)
     return items
@@ -230,28 +240,56 @@ def shares(items: Sequence[Item]) -> dict[str, float]:
     return weights
 
 
+@contextmanager
+def on_the_gpu(webui: WebUI) -> Iterator[Lane]:
+    """The lease on a WebUI's GPU, and the lane to it; says in log and state what is waited for."""
+    run, waiting = this_run(), waiting_status()
+    run_id = str(run.id)
+    client = webui.get_client()
+
+    def say_who_paints(holder: Ticket | None) -> None:
+        waiting(f"the GPU is with the run {holder.name!r} ({holder.run})" if holder else None)
+
+    with (
+        lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
+        Lane(client, run=run_id, made=lambda request: is_made(request, run_id), on_wait=waiting) as lane,
+    ):
+        clear_orphans(client)
+        yield lane
+
+
 @dataclass
 class Stages:
-    """Runs the stages of some items on one lane. ``tolerant``: an item's failure does not stop the others."""
+    """Runs the stages of some items on one lane.
+
+    ``tolerant``: an item's failure does not stop the others. ``on_done``: called with each item that is through its
+    last stage, while the GPU works on the next one.
+    """
 
     items: list[Item]
     lane: Lane
-    progress: JobProgress
     tolerant: bool = False
+    on_done: Callable[[Item], None] = lambda item: None
     timings: list[dict[str, Any]] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.progress = JobProgress(shares(self.items))
+        self._loaded = ""  # the checkpoint that the WebUI has, by file name
+
     def run(self) -> None:
-        """Stage by stage, and within a stage checkpoint by checkpoint."""
+        """Stage by stage, and within a stage checkpoint by checkpoint, the one that is loaded first."""
+        known = [item.ready.checkpoint for item in self.items if item.ready.checkpoint is not None]
+        self._loaded = next((one.file for one in known if is_loaded(one, self.lane.client)), "")
         for stage in PAINTERS:
             if working := [item for item in self.items if item.has(stage)]:
                 self._run_stage(stage, working)
 
     def _run_stage(self, stage: str, items: list[Item]) -> None:
         started = time.monotonic()
-        plans = [(item, item.requests(stage)) for item in items]
+        plans = [(item, self._named(item, item.requests(stage))) for item in items]
         made: list[Picture] = []
         with self._watched(stage, sum(len(request.seeds) for _, plan in plans for request in plan)):
-            for group in _by_checkpoint(stage, plans):
+            for group in _by_checkpoint(stage, plans, first=self._loaded):
                 made += self._run_group(stage, group)
         self.timings.append(
             {
@@ -263,6 +301,12 @@ class Stages:
             }
         )
 
+    def _named(self, item: Item, requests: list[Request]) -> list[Request]:
+        """The requests with their job's name, where there are several jobs to tell apart."""
+        if len(self.items) == 1:
+            return requests
+        return [request.model_copy(update={"job": item.job.name}) for request in requests]
+
     def _run_group(self, stage: str, group: list[tuple[Item, list[Request]]]) -> list[Picture]:
         item, plan = group[0]
         checkpoint = item.checkpoint(stage)
@@ -271,11 +315,14 @@ class Stages:
                 key: plan[0].payload[key] for key in ("override_settings", "override_settings_restore_afterwards")
             }
             switch_checkpoint(checkpoint, standing, self.lane)
+            self._loaded = checkpoint.file
         self.lane.plan([request for _, requests in group for request in requests])
         made = []
         for item, requests in group:
             item.pictures = self._paint(stage, item, requests)
             made += item.pictures
+            if item.error is None and stage == item.last_stage:
+                self.on_done(item)
         return made
 
     def _paint(self, stage: str, item: Item, requests: list[Request]) -> list[Picture]:
@@ -309,11 +356,13 @@ class Stages:
             poller.wait(POLLER_ENDS_WITHIN)
 
 
-def _by_checkpoint(stage: str, plans: list[tuple[Item, list[Request]]]) -> Iterator[list[tuple[Item, list[Request]]]]:
-    """The plans in groups of one checkpoint, in the order in which the checkpoints first appear."""
+def _by_checkpoint(
+    stage: str, plans: list[tuple[Item, list[Request]]], *, first: str
+) -> list[list[tuple[Item, list[Request]]]]:
+    """The plans in groups of one checkpoint: ``first``, then in the order in which the checkpoints appear."""
     groups: dict[str, list[tuple[Item, list[Request]]]] = {}
     for item, plan in plans:
         if plan:
             checkpoint = item.checkpoint(stage)
             groups.setdefault(checkpoint.file if checkpoint else "", []).append((item, plan))
-    yield from groups.values()
+    return [groups[name] for name in sorted(groups, key=lambda name: name != first)]

@@ -13,6 +13,7 @@ from blocks.settings import settings
 from tasks.lane import Lane
 from tasks.paint import RETRIES, can_help, checked
 from tasks.request import Request
+from webui.client import WebUIClient
 from webui.errors import CallFailed, WebUIError
 from webui.models import Checkpoint
 
@@ -38,7 +39,7 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: La
         WrongCheckpoint: the WebUI went on with another one.
         CallFailed: the file could not be loaded.
     """
-    if _is_loaded(checkpoint, lane):
+    if is_loaded(checkpoint, lane.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
     payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
@@ -69,7 +70,7 @@ def _advice(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
 
 
-def _is_loaded(checkpoint: Checkpoint, lane: Lane) -> bool:
+def is_loaded(checkpoint: Checkpoint, client: WebUIClient) -> bool:
     """Whether the WebUI says so, by hash: the name in its options only echoes what was posted last.
 
     The hash can be stale after the WebUI's start; then the first picture pays for the load, and is checked anyway.
@@ -77,7 +78,7 @@ def _is_loaded(checkpoint: Checkpoint, lane: Lane) -> bool:
     if not checkpoint.hash:
         return False
     try:
-        loaded = str(lane.client.options().get("sd_checkpoint_hash") or "")
+        loaded = str(client.options().get("sd_checkpoint_hash") or "")
     except WebUIError:
         return False
     return bool(loaded) and loaded in (checkpoint.hash, checkpoint.sha256)

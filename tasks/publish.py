@@ -31,7 +31,7 @@ class Published(BaseModel):
     note: str = ""
 
 
-@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+@task(name="publish", task_run_name="publish {job}", cache_policy=NO_CACHE, persist_result=False)
 def publish(
     pictures: list[Picture], gallery: Gallery, *, job: str, run: str, started: datetime, about: dict[str, Any]
 ) -> list[Published]:
@@ -65,7 +65,6 @@ def publish(
                 note=picture.note,
             )
         )
-    contact_sheet(job, pictures, published)
     return published
 
 
@@ -86,9 +85,9 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
     create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
 
 
-def timings(rows: list[dict[str, Any]]) -> None:
-    """A table artifact: what each stage took."""
-    create_table_artifact(rows, key="timings", description="Seconds per stage")
+def table(key: str, description: str, rows: list[dict[str, Any]]) -> None:
+    """A table artifact."""
+    create_table_artifact(rows, key=key, description=description)
 
 
 def _thumbnail(content: bytes) -> str:

@@ -61,7 +61,8 @@ class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
-    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent.
+    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the job where
+    there are several.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,14 +77,16 @@ class Request(BaseModel):
     checkpoint: Checkpoint | None = None
     init: Picture | None = None
     mask: str | None = None
+    job: str = ""
 
     @property
     def title(self) -> str:
-        """How it reads in the Prefect UI: ``txt2img 2/4 · seed 1235``."""
+        """How it reads in the Prefect UI: ``txt2img 2/4 · seed 1235``, in a batch with the job's name before it."""
         last = self.first + len(self.seeds) - 1
+        of = f"{self.job} · " if self.job else ""
         if last == self.first:
-            return f"{self.stage} {self.first}/{self.of} · seed {self.seeds[0]}"
-        return f"{self.stage} {self.first}–{last}/{self.of} · seeds {self.seeds[0]}–{self.seeds[-1]}"
+            return f"{of}{self.stage} {self.first}/{self.of} · seed {self.seeds[0]}"
+        return f"{of}{self.stage} {self.first}–{last}/{self.of} · seeds {self.seeds[0]}–{self.seeds[-1]}"
 
     @cached_property
     def digest(self) -> str:

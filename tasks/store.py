@@ -46,8 +46,8 @@ def keep(file: str, *, beside: Path | None = None) -> str:
     except Exception as error:
         raise ValueError(f"{file}: not a picture that can be read ({error})") from None
     name = f"{hashlib.sha256(content).hexdigest()}.{ending}"
-    if not (place := _place(name)).exists():
-        write_whole(place, content)
+    if not place(name).exists():
+        write_whole(place(name), content)
     return SCHEME + name
 
 
@@ -60,11 +60,12 @@ def stored(reference: str) -> Path:
     name = reference.removeprefix(SCHEME)
     if name == reference or "/" in name or not name.partition(".")[0].isalnum():
         raise ValueError(f"{reference!r} is no reference into the store: queue the job with `darkroom run`")
-    path = _place(name)
+    path = place(name)
     if not path.is_file():
         raise ValueError(f"{reference} is not in the store {settings().store}: was the job queued on another machine?")
     return path
 
 
-def _place(name: str) -> Path:
+def place(name: str) -> Path:
+    """Where the store keeps the file ``name``."""
     return settings().store / name[:2] / name

@@ -55,7 +55,7 @@ class Txt2Img(Form):
         skipped = {"extra", "seed", "clip_skip"}
         if not self.enable_hr:
             skipped |= {name for name in type(self).model_fields if name.startswith("hr_")}
-            skipped.add("denoising_strength")
+            skipped |= {"enable_hr", "denoising_strength"}
         payload = self.model_dump(exclude=skipped) | standing
         if self.enable_hr:
             # Forge answers 500 to a hires fix that does not name this.

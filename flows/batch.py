@@ -1,0 +1,104 @@
+"""Many jobs in one run: grouped by checkpoint, one sheet and one table for all, one failure stops nobody else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.context import TaskRunContext
+
+from blocks.connection import WebUI
+from blocks.gallery import Gallery
+from flows.job import GenerationJob
+from flows.jobfile import keep_jobs, read_jobs
+from flows.stages import Item, Stages, draw_seeds, items_of, on_the_gpu, preflight
+from tasks.publish import Published, contact_sheet, publish, table
+from tasks.status import this_run
+
+
+class BatchIncomplete(RuntimeError):
+    """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
+
+
+@flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json")
+def batch(
+    name: str = "batch",
+    jobs: list[GenerationJob] = [],  # noqa: B006  Prefect shows a default of None as another form
+    file: str | None = None,
+    webui: WebUI | None = None,
+    gallery: Gallery | None = None,
+) -> list[Published]:
+    """Make the pictures of many jobs, each checkpoint loaded once per stage.
+
+    Args:
+        name: Names the run.
+        jobs: The jobs; or leave this empty and give a file.
+        file: A YAML, JSONL or CSV file of jobs on the worker's machine.
+        webui: The WebUI to paint with; empty: the block named "default".
+        gallery: Where the pictures go; empty: the block named "default".
+    """
+    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
+    client = webui.get_client()
+    run_id, started = str(this_run().id), datetime.now().astimezone()
+    if file:
+        jobs = [*jobs, *read_jobs(read_file_once(file))]
+    if not jobs:
+        raise ValueError("The batch is empty: give jobs, or a file of jobs")
+
+    items = items_of(jobs, preflight(jobs, client), draw_seeds(jobs))
+    published: list[tuple[Item, list[Published]]] = []
+
+    def publish_item(item: Item) -> None:
+        """As soon as an item is through its stages; the GPU is on the next one by then."""
+        about = {"flow_run": run_id, "job": item.job.name, "webui": webui.base_url}
+        where = publish(item.pictures, gallery, job=item.job.name, run=run_id, started=started, about=about)
+        published.append((item, where))
+
+    with on_the_gpu(webui) as lane:
+        stages = Stages(items, lane, tolerant=True, on_done=publish_item)
+        stages.run()
+
+    table("timings", "Seconds per stage", stages.timings)
+    table("batch", f"{len(items)} jobs of {name}", [row(number, item) for number, item in enumerate(items, start=1)])
+    paths = [where for _, wheres in published for where in wheres]
+    contact_sheet(name, [picture for item, _ in published for picture in item.pictures], paths)
+    report_failures(items)
+    return paths
+
+
+def row(number: int, item: Item) -> dict[str, Any]:
+    """An item's line in the batch's table."""
+    return {
+        "#": number,
+        "job": item.job.name,
+        "checkpoint": item.job.checkpoint,
+        "pictures": 0 if item.error else len(item.pictures),
+        "at the WebUI": round(sum(picture.seconds for picture in item.pictures), 1),
+        "error": str(item.error or "")[:300],
+    }
+
+
+def report_failures(items: list[Item]) -> None:
+    """
+    Raises:
+        BatchIncomplete: an item failed; names each, and why.
+    """
+    failed = [item for item in items if item.error is not None]
+    if failed:
+        get_run_logger().error("%d of %d jobs failed; the others are in the gallery", len(failed), len(items))
+        reasons = "; ".join(f"{item.job.name}: {item.error}" for item in failed[:20])
+        raise BatchIncomplete(
+            f"{len(failed)} of {len(items)} jobs failed, the others are in the gallery. "
+            f"Retry repeats only what is missing. {reasons}"
+        )
+
+
+def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task_run.flow_run_id}-{parameters['file']}"
+
+
+@task(name="read the file", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
+def read_file_once(file: str) -> str:
+    """A reference to the file's jobs in the store: a retry works on the same ones, whatever became of the file."""
+    return keep_jobs(file)
