@@ -173,8 +173,8 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
     if asked.wants("glasses"):
         for side in (-1, 1):
             ring = [(side * 0.32 + 0.23 * c, -0.1 + 0.2 * s) for c, s in _CIRCLE]
-            pen.line(ring, 0.035, _INK)
-        pen.line([(-0.1, -0.12), (0.1, -0.12)], 0.035, _INK)
+            pen.line(ring, 0.016, mix(hair, _INK, 0.5))
+        pen.line([(-0.1, -0.12), (0.1, -0.12)], 0.016, mix(hair, _INK, 0.5))
 
 
 _CIRCLE = curve(
