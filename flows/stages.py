@@ -278,8 +278,8 @@ class Stages:
 
     def run(self) -> None:
         """Stage by stage, and within a stage checkpoint by checkpoint, the one that is loaded first."""
-        known = [item.ready.checkpoint for item in self.items if item.ready.checkpoint is not None]
-        self._loaded = next((one.file for one in known if is_loaded(one, self.lane.client)), "")
+        known = {one.file: one for item in self.items if (one := item.ready.checkpoint) is not None}
+        self._loaded = next((file for file, one in known.items() if is_loaded(one, self.lane.client)), "")
         for stage in PAINTERS:
             if working := [item for item in self.items if item.has(stage)]:
                 self._run_stage(stage, working)

@@ -61,8 +61,8 @@ class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
-    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the job where
-    there are several.
+    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the
+    job where there are several.
     """
 
     model_config = ConfigDict(frozen=True)
