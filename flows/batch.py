@@ -12,7 +12,7 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.stages import Item, Stages, draw_seeds, items_of, on_the_gpu, preflight
+from flows.stages import Item, Stages, items_of, on_the_gpu, preflight, settle
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
 
@@ -39,14 +39,14 @@ def batch(
         gallery: Where the pictures go; empty: the block named "default".
     """
     webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    client = webui.get_client()
     run_id, started = str(this_run().id), datetime.now().astimezone()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
 
-    items = items_of(jobs, preflight(jobs, client), draw_seeds(jobs))
+    jobs = settle(jobs)
+    items = items_of(jobs, preflight(jobs, webui.get_client()))
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:

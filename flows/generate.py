@@ -11,7 +11,7 @@ from prefect import flow
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.job import GenerationJob, read_job
-from flows.stages import Stages, draw_seeds, items_of, on_the_gpu, preflight
+from flows.stages import Stages, items_of, on_the_gpu, preflight, settle
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
@@ -29,10 +29,11 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
     run_id, started = str(this_run().id), datetime.now().astimezone()
 
-    ready = preflight([job], webui.get_client())
-    if ready[0].problem:
-        raise JobRefused(f"{webui.base_url} would have painted something else: {ready[0].problem}")
-    items = items_of([job], ready, draw_seeds([job]))
+    [job] = settle([job])
+    [ready] = preflight([job], webui.get_client())
+    if ready.problem:
+        raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
+    items = items_of([job], [ready])
 
     with on_the_gpu(webui) as lane:
         stages = Stages(items, lane)

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -168,49 +168,50 @@ def _check_files(job: GenerationJob, inventory: Inventory) -> None:
 
 
 def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    return f"{context.task_run.flow_run_id}-seeds"
+    return f"{context.task_run.flow_run_id}-settled"
 
 
-@task(name="draw seeds", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
-def draw_seeds(jobs: list[GenerationJob]) -> list[dict[str, int]]:
-    """A seed for each stage that asked for −1; drawn once, so that a retry repeats the same pictures."""
-    drawn = []
-    for job in jobs:
-        seeds = {}
-        for stage in ("txt2img", "img2img"):
-            form = getattr(job, stage)
-            given_start = stage == "img2img" and not job.txt2img and (form is None or form.seed is None)
-            if given_start or (form is not None and form.seed == -1):
-                seeds[stage] = random.randint(0, LARGEST_SEED - job.total)
-        drawn.append(seeds)
-    return drawn
+@task(name="settle", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
+def settle(jobs: list[GenerationJob]) -> list[GenerationJob]:
+    """The jobs with all that a retry must find as it was: seeds drawn for −1, and the given files in the store.
+
+    Files are kept when a job is queued by the command line; a path from the Prefect form is kept here.
+    """
+    return [_settled(job) for job in jobs]
 
 
-def items_of(jobs: list[GenerationJob], ready: list[Ready], seeds: list[dict[str, int]]) -> list[Item]:
-    """The jobs with their seeds filled in, and the pictures that they start from."""
+def _settled(job: GenerationJob) -> GenerationJob:
+    with suppress(ValueError):  # a missing file is preflight's to report, beside all else that is wrong
+        job = job.with_files_kept()
+    seeds: dict[str, Any] = {}
+    for stage in ("txt2img", "img2img"):
+        form = getattr(job, stage)
+        if form is not None and (form.seed == -1 or (form.seed is None and job.txt2img is None)):
+            seeds[stage] = form.model_copy(update={"seed": random.randint(0, LARGEST_SEED - job.total)})
+    return job.model_copy(update=seeds)
+
+
+def items_of(jobs: list[GenerationJob], ready: list[Ready]) -> list[Item]:
+    """The jobs, each with the pictures that it starts from, or with why it cannot run."""
     items = []
-    for job, found, drawn in zip(jobs, ready, seeds, strict=True):
-        forms = {
-            stage: form.model_copy(update={"seed": drawn[stage]})
-            for stage in drawn
-            if (form := getattr(job, stage)) is not None
-        }
-        item = Item(job.model_copy(update=forms), found)
+    for job, found in zip(jobs, ready, strict=True):
+        item = Item(job, found)
         if found.problem:
             item.error = JobRefused(found.problem)
         elif job.init_images:
-            item.pictures = _given(item.job, drawn.get("img2img"))
+            item.pictures = _given(job)
         items.append(item)
     return items
 
 
-def _given(job: GenerationJob, drawn: int | None) -> list[Picture]:
+def _given(job: GenerationJob) -> list[Picture]:
     """The job's own files as pictures to start from, each as often as ``images`` says."""
-    form = job.img2img
-    seed = form.seed if form is not None and form.seed is not None else drawn or 0
     pictures = []
     for number in range(job.total):
         path = stored(job.init_images[number // job.images])
+        seed = job.img2img.seed if job.img2img is not None else None
+        if seed is None:
+            seed = int(path.stem[:7], 16)  # any will do, as long as a retry finds the same
         with Image.open(path) as image:
             width, height = image.size
         pictures.append(

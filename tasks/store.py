@@ -59,7 +59,7 @@ def stored(reference: str) -> Path:
     """
     name = reference.removeprefix(SCHEME)
     if name == reference or "/" in name or not name.partition(".")[0].isalnum():
-        raise ValueError(f"{reference!r} is no reference into the store: queue the job with `darkroom run`")
+        raise ValueError(f"{reference}: no picture of this name on the worker's machine (or use `darkroom run`)")
     path = place(name)
     if not path.is_file():
         raise ValueError(f"{reference} is not in the store {settings().store}: was the job queued on another machine?")
