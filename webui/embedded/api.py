@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import platform
 import secrets
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from typing import Any
 
 import psutil
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
+from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from pydantic import Field, create_model
 
@@ -23,7 +26,7 @@ from webui.embedded.catalogue import (
 )
 from webui.embedded.engine import Engine
 from webui.embedded.options import OptionsModel
-from webui.embedded.processing import Processing, process_images
+from webui.embedded.processing import VERSION, Processing, process_images
 from webui.embedded.progress import create_task_id
 from webui.embedded.scripts import Selected, script_info, scripts_of
 
@@ -42,9 +45,9 @@ _REQUEST_ONLY = {
 
 
 class Api:
-    """`port` and `api_auth` are what the server was started with: two routes tell of them."""
+    """`port`, `api_auth` and `can_stop` are what the server was started with."""
 
-    def __init__(self, engine: Engine, *, port: int, api_auth: str | None, can_stop: bool) -> None:
+    def __init__(self, engine: Engine, *, port: int | None, api_auth: str | None, can_stop: bool) -> None:
         self.engine = engine
         self._port = port
         self._users: dict[str, str] = {}
@@ -206,9 +209,9 @@ class Api:
     def get_cmd_flags(self) -> Any:
         """A server that was started with --port can't answer this: its port is no text (recorded)."""
         folder = str(self.engine.folder)
-        return DATA["flags"] | {
-            "api": True,
-            "api_auth": None,
+        return {
+            **DATA["flags"],
+            **DATA["flags_given"],
             "data_dir": folder,
             "models_dir": f"{folder}/models",
             "ui_settings_file": f"{folder}/config.json",
@@ -314,6 +317,24 @@ class Api:
         """501: nothing here could start it again."""
         return Response(status_code=501)
 
+    def download_sysinfo(self, attachment: bool = False) -> Response:
+        """What a bug report asks for; open to all, as in the real one, so nothing of it is secret."""
+        now = time.strftime("%Y-%m-%d-%H-%M")
+        text = json.dumps(
+            {
+                "Platform": platform.platform(),
+                "Python": platform.python_version(),
+                "Version": VERSION,
+                "Painter": "a stand-in, not Stable Diffusion",
+                "Config": self.engine.options.answer(),
+            },
+            indent=4,
+            default=str,
+        )
+        shown = "attachment" if attachment else "inline"
+        disposition = f'{shown}; filename="sysinfo-{now}.json"'
+        return PlainTextResponse(text, headers={"Content-Disposition": disposition})
+
     # -- routes ------------------------------------------------------------------------------------------
 
     def add_routes(self, app: FastAPI) -> None:
@@ -382,3 +403,4 @@ class Api:
             methods=["GET"],
             response_model=list[schemas.QuicksettingsHint],
         )
+        app.add_api_route("/internal/sysinfo", self.download_sysinfo, methods=["GET"])

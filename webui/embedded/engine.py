@@ -51,6 +51,7 @@ class Engine:
         if fresh:
             for style in DEFAULT_CHECKPOINTS:
                 write_checkpoint(self.checkpoints_folder / f"{style}.safetensors")
+        if not (folder / "styles.csv").exists():
             write_default_styles(folder / "styles.csv")
 
         self.options = Options(folder / "config.json")

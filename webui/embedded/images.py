@@ -82,7 +82,7 @@ def resize_image(mode: int, image: Image.Image, width: int, height: int) -> Imag
 
 def binary_mask(image: Image.Image, *, rounded: bool) -> Image.Image:
     """The mask of a request: its alpha if it uses one, else its lightness; rounded to black and white."""
-    if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):  # type: ignore[comparison-overlap]
+    if image.mode == "RGBA" and image.getextrema()[-1] != (255, 255):
         mask = image.getchannel("A")
     else:
         mask = image.convert("L")

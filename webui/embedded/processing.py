@@ -40,6 +40,9 @@ LATENT_SCALE = 8  # pixels to a cell of the latent picture, each way
 MOST_PIXELS = 4 * 1024 * 1024
 MOST_PICTURES = 1_000
 MOST_STEPS = 10_000
+# How much smaller than the picture a preview is, by the option show_progress_type (recorded, on a machine
+# where "Full" gives way to "Approx NN").
+_PREVIEW_SHRINK = {"Approx cheap": 8, "TAESD": 1}
 _EXTRA_NETWORK = re.compile(r"<\w+:[^>]*>")
 
 
@@ -334,7 +337,7 @@ def _hires_pass(p: Processing, model: Model, batch: range, first: list[Image.Ima
         )
 
 
-class _second_checkpoint:  # noqa: N801  # reads as a statement
+class _second_checkpoint:  # reads as a statement
     """The second pass's own checkpoint, if it has one, in memory for its time."""
 
     def __init__(self, p: Processing) -> None:
@@ -368,6 +371,9 @@ def _steps_for(taken: int, strength: float) -> int:
 def _sample(p: Processing, model: Model, batch: range) -> list[Image.Image]:
     sampler = SAMPLERS[p.sampler_name]
     _check_sampling(p, sampler)
+    used = used_scheduler(sampler, p.scheduler)
+    if used is not find_scheduler(p.scheduler):
+        p.extra_generation_params["Schedule type"] = used.label  # takes the other's place in the infotext
     briefs = [_brief(p, model, index, sampler, p.scheduler) for index in batch]
     if p.canvas:
         init, mask = p.canvas.init, p.canvas.mask
@@ -452,19 +458,20 @@ def _paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Ima
     state, driver = p.engine.state, p.engine.steps
     painter = _painter()
     total = painter.sampling_steps(briefs[0])
+    shrink = _PREVIEW_SHRINK.get(p.engine.options.show_progress_type, 4)
     state.begin_sampling(total)
     driver.begin_pass(total)
     runs: list[Iterator[Step]] = [painter.paint(brief) for brief in briefs]
     steps: list[Step] = []
     for number in range(1, total + 1):
-        driver.before_step(lambda: state.must_stop_sampling)
         if state.must_stop_sampling:
             break
+        driver.before_step(lambda: state.must_stop_sampling)
         started = time.perf_counter()
         steps = [next(run) for run in runs]
-        driver.after_step(number, started)
+        driver.after_step(started)
         state.sampling_step = number - 1
-        state.current_latent = _previews(steps)
+        state.current_latent = _previews(steps, shrink)
         driver.step_done(number)
     driver.end_pass()
     state.current_latent = None if not steps else state.current_latent
@@ -473,9 +480,9 @@ def _paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Ima
     return [step.image() for step in steps]
 
 
-def _previews(steps: list[Step]) -> Callable[[], Image.Image]:
+def _previews(steps: list[Step], shrink: int) -> Callable[[], Image.Image]:
     def preview() -> Image.Image:
-        pictures = [step.preview() for step in steps]
+        pictures = [step.preview().reduce(shrink) for step in steps]
         return pictures[0] if len(pictures) == 1 else images.grid(pictures, -1)
 
     return preview
@@ -573,7 +580,7 @@ def create_infotext(p: Processing, index: int) -> str:
     settings = {
         "Steps": p.steps,
         "Sampler": p.sampler_name,
-        "Schedule type": used_scheduler(sampler, p.scheduler).label,
+        "Schedule type": find_scheduler(p.scheduler).label,
         "CFG scale": p.cfg_scale,
         "Seed": p.all_seeds[index],
         "Face restoration": options.face_restoration_model if p.restore_faces else None,

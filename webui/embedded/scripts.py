@@ -41,6 +41,10 @@ class Script:
     always_on: bool
     args: list[list[Any]]
     run: list[str] | None = None  # names of a selectable script's parameters
+    args_img2img: list[list[Any]] | None = None  # where the two tabs differ
+
+    def args_of(self, tab: str) -> list[list[Any]]:
+        return self.args_img2img if tab == "img2img" and self.args_img2img else self.args
 
 
 _SCRIPTS = {entry["name"]: Script(**entry) for entry in DATA["scripts"]}
@@ -118,7 +122,7 @@ def script_info() -> list[dict[str, Any]]:
             "name": script.name,
             "is_alwayson": script.always_on,
             "is_img2img": tab == "img2img",
-            "args": [dict(zip(names, arg, strict=True)) for arg in script.args],
+            "args": [dict(zip(names, arg, strict=True)) for arg in script.args_of(tab)],
         }
         for tab in ("txt2img", "img2img")
         for script in scripts_of(tab)

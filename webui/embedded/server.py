@@ -6,7 +6,6 @@ with EmbeddedWebUI() as webui:
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import socket
@@ -26,6 +25,7 @@ from fastapi.responses import JSONResponse
 from webui.embedded.adetailer import setup_adetailer_api
 from webui.embedded.api import Api
 from webui.embedded.engine import Engine
+from webui.embedded.received import Received
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +36,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PYDANTIC = "2.8"  # of the recorded Forge; each validation error links to its page
-REQUESTS_KEPT = 10_000
-_LONGEST_TEXT = 200  # of a noted request's texts: pictures are not kept
-
-Noted = tuple[str, str, str | None, dict[str, Any] | None]
 
 
 class PortInUse(OSError):
@@ -49,21 +45,24 @@ class PortInUse(OSError):
 class EmbeddedWebUI:
     """A WebUI of our own (a stand-in painter, not Stable Diffusion), running between start and stop.
 
-    port: 0 takes a free one. folder: where models, styles and config.json live, made and filled where it is
-    missing; None for a temporary one. api_auth: "user:password", for several with commas. step_time: least
-    seconds that a sampling step takes. load_time: seconds that loading a checkpoint takes. faults: serve
-    /faults, which arms failures on demand. nowebui: no /internal/* routes, as with --nowebui. lane_log: a
-    file that gets one JSON line for each job. forge: False for AUTOMATIC1111's ways where they differ.
+    port: 0 takes a free one; None does too and counts as started without --port.
+    folder: where models, styles and config.json live, made and filled where it is missing; None: temporary.
+    api_auth: "user:password", several with commas.
+    step_time: least seconds that a sampling step takes. load_time: seconds that a checkpoint takes to load.
+    faults: serve /faults, which arms failures on demand.
+    nowebui: no /internal/* routes, as with --nowebui.
+    lane_log: a file that gets one JSON line for each job.
+    forge: False for AUTOMATIC1111's ways where they differ.
     can_stop: serve server-stop, -kill and -restart, as with --api-server-stop.
 
     Raises PortInUse from start. In-process tests read `state`, `tasks`, `lane` and drive `steps`;
-    `requests` has (method, path, task id or None, body or None) of each request, the newest 10,000.
+    `requests` lists what was asked.
     """
 
     def __init__(
         self,
         *,
-        port: int = 0,
+        port: int | None = 0,
         host: str = "127.0.0.1",
         folder: Path | None = None,
         api_auth: str | None = None,
@@ -96,7 +95,7 @@ class EmbeddedWebUI:
         self.steps = self.engine.steps
         self.options = self.engine.options
         self.faults = self.engine.faults
-        self.requests: list[Noted] = []
+        self.requests = Received()
         self.app: FastAPI | None = None
         self.port = 0
         self._uvicorn: uvicorn.Server | None = None
@@ -137,10 +136,12 @@ class EmbeddedWebUI:
         return self
 
     def _bind(self) -> socket.socket:
-        bound = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET, socket.SOCK_STREAM)
+        # asyncio turns Nagle's algorithm off only where the protocol is named: 40 ms on every answer otherwise
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            bound.bind((self.host, self._asked_port))
+            bound.bind((self.host, self._asked_port or 0))
         except OSError as error:
             bound.close()
             raise PortInUse(
@@ -169,6 +170,12 @@ class EmbeddedWebUI:
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
+    def wait_until_stopped(self, timeout: float) -> bool:
+        """Wait until the port is closed by a command over the API; False after `timeout` seconds."""
+        if self._thread:
+            self._thread.join(timeout)
+        return self._thread is None or not self._thread.is_alive()
+
     def _obey(self) -> None:
         """A stop or kill that came over the API closes the port; the process lives on (recorded)."""
         while (command := self.state.wait_for_server_command()) != "ended":
@@ -196,7 +203,12 @@ class EmbeddedWebUI:
         app = FastAPI(strict_content_type=False)
         app.add_exception_handler(RequestValidationError, _answer_invalid)
         app.add_middleware(_AnswerFailures)
-        api = Api(self.engine, port=self.port, api_auth=self._api_auth, can_stop=self._can_stop)
+        api = Api(
+            self.engine,
+            port=None if self._asked_port is None else self.port,
+            api_auth=self._api_auth,
+            can_stop=self._can_stop,
+        )
         api.add_routes(app)
         if not self._nowebui:
             self.tasks.setup_progress_api(app)
@@ -223,7 +235,7 @@ class EmbeddedWebUI:
                     break
                 body += message.get("body", b"")
                 more = message.get("more_body", False)
-            self._note(scope, body)
+            self.requests.note(scope["method"], scope["path"], body)
             first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
             async def replay() -> Message:
@@ -236,27 +248,6 @@ class EmbeddedWebUI:
             await app(scope, replay, send)
 
         return noting
-
-    def _note(self, scope: Scope, body: bytes) -> None:
-        try:
-            parsed = json.loads(body) if body else None
-        except ValueError:
-            parsed = None
-        said = _shortened(parsed) if isinstance(parsed, dict) else None
-        task = said.get("force_task_id") or said.get("id_task") if said else None
-        self.requests.append((scope["method"], scope["path"], task, said))
-        if len(self.requests) > REQUESTS_KEPT:
-            del self.requests[: REQUESTS_KEPT // 10]
-
-
-def _shortened(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:32]}…<{len(value)} characters>"
-    if isinstance(value, dict):
-        return {name: _shortened(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_shortened(inner) for inner in value]
-    return value
 
 
 def _warm_up() -> None:

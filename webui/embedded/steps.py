@@ -60,22 +60,24 @@ class StepDriver:
             self._total = 0
 
     def before_step(self, stopped: Callable[[], bool]) -> None:
-        """Return when the next step may be made, or at once when `stopped()`."""
+        """Return when the step may be made. At once when `stopped()`: a step in work is finished first, as
+        in the real one."""
         if not self._held:
             return
         with self._changed:
             while self._held and self._allowed == 0 and not stopped():
                 self._changed.wait(_LOOK_SECONDS)
-            self._allowed = max(0, self._allowed - 1)
+            if self._allowed:
+                self._allowed -= 1
 
-    def after_step(self, number: int, started: float) -> None:
+    def after_step(self, started: float) -> None:
         """Fill the step up to `step_time` (started at `started`, time.perf_counter seconds)."""
         rest = self.step_time - (time.perf_counter() - started)
         if rest > 0:
             time.sleep(rest)
-        # `done` is told by `step_done`, once the state shows the step.
 
     def step_done(self, number: int) -> None:
+        """The state shows the step now."""
         with self._changed:
             self._done = number
             self._changed.notify_all()
