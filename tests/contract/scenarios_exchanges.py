@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from typing import Any
 
@@ -15,6 +16,7 @@ from replaying import (
     recording,
     recording_names,
     replays,
+    scenario_of,
 )
 
 
@@ -42,6 +44,11 @@ def select(client: Client, checkpoint: str) -> None:
 @replays("endpoints/*")
 def idle_server(replay: Replay) -> None:
     """Every endpoint of a server that has done nothing yet."""
+    styles = recording("endpoints/GET_prompt-styles")["body"]
+    rows = [[text for text in style.values() if text is not None] for style in styles]
+    with (replay.folder / "styles.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([list(styles[0]), *rows])
+    (replay.folder / "config.json").write_text('{"sd_model_checkpoint": "tinyA.safetensors"}')
     with replay.server() as client:
         for name in recording_names("endpoints/*"):
             recorded = recording(name)
@@ -119,7 +126,7 @@ def leave_state(client: Client, recorded: dict[str, Any]) -> None:
 
 @replays("errors/*")
 def bad_requests(replay: Replay) -> None:
-    names = [name for name in recording_names("errors/*") if name not in IN_ORDER_OF_PENDING]
+    names = [name for name in recording_names("errors/*") if scenario_of(name) is bad_requests]
     with replay.server() as client:
         select(client, "tinyA.safetensors")
         for name in names:
@@ -139,7 +146,7 @@ def bad_init_images(replay: Replay) -> None:
         client.send("POST", "/sdapi/v1/img2img", {"init_images": ["nope"], "force_task_id": "task(e-b64)"})
         for name in IN_ORDER_OF_PENDING:
             recorded = recording(name)
-            client.job(steps=recorded["after_state"]["sampling_steps"], width=0)
+            leave_state(client, recorded)
             ours = observed(client, recorded)
             # ids are drawn at random where the request names none
             ours["after_pending"]["tasks"] = [
@@ -158,6 +165,7 @@ def poisoned_options(replay: Replay) -> None:
         for task in recorded["after_pending"]["tasks"]:
             bad = {"init_images": ["aGVsbG8="], "force_task_id": task}
             client.send("POST", "/sdapi/v1/img2img", bad)
+        client.job(steps=2, width=0)
         client.post("/sdapi/v1/options", {"CLIP_stop_at_last_layers": "two"})
         for name in ("errors/after_all_ok", "errors/huge_8192"):
             replay.report(name, observed(client, recording(name)), client)
@@ -167,12 +175,13 @@ def poisoned_options(replay: Replay) -> None:
 def default_job(replay: Replay) -> None:
     """`{}` starts a job of 512×512 and 50 steps; both recordings look at it in the middle."""
     recorded = recording("errors/empty_body")
+    done = recorded["after_state"]["sampling_step"] + 1  # the state names the step in work
     with replay.server() as client:
         select(client, "tinyA.safetensors")
         client.server.steps.hold()
         running = client.in_background("/sdapi/v1/txt2img", {})
-        client.server.steps.advance(recorded["after_state"]["sampling_step"])
-        client.server.steps.wait_for(recorded["after_state"]["sampling_step"], PATIENCE)
+        client.server.steps.advance(done)
+        client.server.steps.wait_for(done, PATIENCE)
         assert not running.is_answered
         unanswered = {**recorded["r"], "status": None}
         ours = {"r": unanswered, "after_state": client.state()}
@@ -367,6 +376,7 @@ def model_and_hash(exchange: dict[str, Any]) -> str:
 def switches(replay: Replay) -> None:
     seen = []
     with replay.server() as client:
+        select(client, "tinyA.safetensors")
         for entry in recording("checkpoint-switch/sequence"):
             label = entry["label"]
             request = entry["request"]
@@ -464,6 +474,9 @@ def finished_ring(replay: Replay) -> None:
             client.job(steps=1, force_task_id=f"task(ring-{number})")
         seen = {n: client.progress_of(f"task(ring-{n})")["completed"] for n in recorded}
         replay.report("progress/finished_ring_16", seen)
+
+
+THREADS = 40  # that serve requests, as in the real one
 
 
 @replays("progress/threadpool_exhaustion")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from dataclasses import dataclass
 from typing import Any
 
 from replaying import (
@@ -13,6 +14,7 @@ from replaying import (
     Client,
     Replay,
     Sent,
+    common,
     copy_checkpoint,
     recording,
     recording_names,
@@ -108,11 +110,29 @@ def leave(client: Client, state: dict[str, Any]) -> None:
         client.post("/sdapi/v1/interrupt")
 
 
-class Script:
-    """What the recorder sent and when: its jobs, and the events while they ran.
+@dataclass
+class Cue:
+    """When the recorder sent something: after it saw `seen` (None: before it saw any job). An interrupt or a
+    skip came while the step was in work that is shown next, `during`; it is finished all the same."""
 
-    An event is sent when the state is reached that the recorder saw last before it.
-    """
+    text: str
+    seen: dict[str, Any] | None
+    at_begin: bool = False
+    during: int | None = None
+
+    @property
+    def is_before_sampling(self) -> bool:
+        """Sent while the job still loaded its model or prepared its prompts."""
+        return self.at_begin or (self.seen is not None and self.seen["state"]["job_count"] == -1)
+
+    def has_come(self, progress: dict[str, Any]) -> bool:
+        if self.at_begin:  # recorded after the job had looked at its flags for the first time
+            return progress["state"]["job_count"] > 0
+        return self.seen == progress
+
+
+class Script:
+    """What the recorder sent and when: its jobs, and the events while they ran."""
 
     def __init__(self, client: Client, recorded: dict[str, Any], watch: Watch, *, face: bool) -> None:
         self._client = client
@@ -121,28 +141,55 @@ class Script:
         self._jobs_sent: dict[int, Sent] = {}
         self._waiting: dict[str, Sent] = {}
         self._answers: list[str] = []
-        self._cues = _cues(recorded["timeline"])
+        self._cues = cues_of(recorded["timeline"])
+        self._next_step: Cue | None = None
+        self._is_loading = False
         self._told = [entry[0] for entry in recorded["timeline"] if entry[0].startswith("<< event")]
         watch.between = self._on_look
+        steps = client.server.steps
+        self._after_step = steps.after_step
+        steps.after_step = self._in_step  # type: ignore[method-assign]
+        self._load_model = client.server.engine.load_model
+        client.server.engine.load_model = self._in_load  # type: ignore[method-assign]
 
     def start(self) -> None:
         """Send what the recorder sent before it saw a job begin."""
-        while self._cues and self._cues[0][0] is None:
-            self._send(self._cues.pop(0)[1])
+        while self._cues and self._cues[0].seen is None and not self._cues[0].at_begin:
+            self._send(self._cues.pop(0).text)
 
     def finish(self) -> list[dict[str, Any]]:
         """Wait for every answer; those of the jobs, in order. Fails if an event was never sent or told
         something else than recorded."""
         answers = [self._jobs_sent[number].answer() for number in range(len(self._jobs))]
-        assert not self._cues, f"never reached: {self._cues}"
+        self._client.server.steps.after_step = self._after_step  # type: ignore[method-assign]
+        self._client.server.engine.load_model = self._load_model  # type: ignore[method-assign]
+        assert not self._cues and not self._next_step, f"never reached: {self._cues}"
         for event, sent in self._waiting.items():
             self._tell(event, sent.answer())
         assert sorted(self._answers) == sorted(self._told)
         return answers
 
     def _on_look(self, progress: dict[str, Any]) -> None:
-        while self._cues and self._cues[0][0] is not None and self._cues[0][0] == progress:
-            self._send(self._cues.pop(0)[1])
+        while self._cues and self._cues[0].is_before_sampling == self._is_loading and self._cues[0].has_come(progress):
+            cue = self._cues.pop(0)
+            if cue.during is None:
+                self._send(cue.text)
+            else:
+                self._next_step = cue
+
+    def _in_load(self) -> Any:
+        """The job wants its model: before it starts, and again for each picture."""
+        self._is_loading = True
+        self._watch.look()
+        self._is_loading = False
+        return self._load_model()
+
+    def _in_step(self, started: float) -> None:
+        """A step has been made and is not shown yet."""
+        if self._next_step and self._next_step.during == self._client.server.steps.done:
+            cue, self._next_step = self._next_step, None
+            self._send(cue.text)
+        self._after_step(started)
 
     def _send(self, text: str) -> None:
         self._watch.mark(text)
@@ -166,13 +213,9 @@ class Script:
             return self._client.send("POST", "/sdapi/v1/options", chosen)
         if event == "GET options":
             exchange = self._client.send("GET", "/sdapi/v1/options")
-            told = exchange["body"]
-            name, sha256 = told["sd_model_checkpoint"], told["sd_checkpoint_hash"]
-            known = {ours[:10]: name for name, ours in self._client.checkpoints().items()}
-            from replaying import HASHES
-
-            short = HASHES[known[sha256[:10]]][:10] if sha256[:10] in known else sha256[:10]
-            return {**exchange, "body": {"ckpt": name, "hash": short}}
+            told = common(exchange["body"], self._client.checkpoints())
+            summary = {"ckpt": told["sd_model_checkpoint"], "hash": told["sd_checkpoint_hash"][:10]}
+            return {**exchange, "body": summary}
         if event == "sd-models":
             exchange = self._client.send("GET", "/sdapi/v1/sd-models")
             return {**exchange, "body": len(exchange["body"])}
@@ -182,16 +225,30 @@ class Script:
         self._answers.append(f"<< event {event}: {exchange['status']} {json.dumps(exchange['body'])}")
 
 
-def _cues(timeline: list[list[Any]]) -> list[tuple[dict[str, Any] | None, str]]:
-    """Each request that the recorder sent, with the progress seen last before it (None before any job)."""
-    cues: list[tuple[dict[str, Any] | None, str]] = []
-    last = None
-    for entry in timeline:
-        if entry[0] == "sdapi" and entry[1]["state"]["job"]:
-            last = comparable(entry[1])
+def cues_of(timeline: list[list[Any]]) -> list[Cue]:
+    """Each request that the recorder sent, in order."""
+    cues = []
+    seen = None
+    has_begun = False
+    for number, entry in enumerate(timeline):
+        if len(entry) == 2:
+            if entry[0] == "sdapi" and entry[1]["state"]["job"]:
+                seen = comparable(entry[1])
+            has_begun |= bool(entry[1].get("active"))
         elif entry[0].startswith((">> send", ">> event")):
-            cues.append((last, entry[0]))
+            cue = Cue(entry[0], seen, at_begin=has_begun and seen is None)
+            if seen and entry[0] in (">> event interrupt", ">> event skip"):
+                cue.during = last_step_shown(timeline[number:], seen["state"])
+            cues.append(cue)
     return cues
+
+
+def last_step_shown(rest: list[list[Any]], before: dict[str, Any]) -> int | None:
+    """The step that was in work when a flag was raised; None if no step was."""
+    states = [entry[1]["state"] for entry in rest if entry[0] == "sdapi" and len(entry) == 2]
+    steps = [state["sampling_step"] for state in states if state["job_no"] == before["job_no"] and state["job"]]
+    last = max(steps, default=0)
+    return last if last > before["sampling_step"] else None
 
 
 # -- a client that leaves ------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from differs import ON_PURPOSE, as_markdown
 from replaying import HASHES, Replays, common, recording, recording_names, scenario_of
 from views import view
 
+from webui.embedded.catalogue import write_default_styles
 from webui.embedded.checkpoints import write_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,6 +30,7 @@ def make_folder(folder: Path) -> Path:
     """A WebUI's folder with the checkpoints of the recordings."""
     for name in HASHES:
         write_checkpoint(folder / "models" / "Stable-diffusion" / f"{name}.safetensors")
+    write_default_styles(folder / "styles.csv")
     return folder
 
 

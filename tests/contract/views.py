@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -42,11 +43,26 @@ def _alike(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _any_seed(exchange: dict[str, Any]) -> dict[str, Any]:
+    """Of a job with a seed drawn at random: the seeds counted from the first one."""
+    job = exchange.get("r", exchange)
+    if job["status"] != 200:
+        return exchange
+    first = json.loads(job["body"]["info"])["seed"]
+    text = job["body"]["info"]
+    for number in range(4):
+        text = text.replace(str(first + number), f"{10**9 + number}")
+    seeded = {**job, "body": {**job["body"], "info": text}}
+    return {**exchange, "r": seeded} if "r" in exchange else seeded
+
+
 VIEWS: dict[str, Callable[[Any], Any]] = {
     "overhead/back_to_back": _answers,
     "progress/threadpool_exhaustion": _starved,
     "checkpoint-switch/switch_timings_1step_64px": _models,
     "checkpoint-switch/chimera_summary": _alike,
+    "errors/seed_minus1": _any_seed,
+    "responses/txt2img_seed_random": _any_seed,
 }
 
 

@@ -39,8 +39,8 @@ class Upscaler:
 @dataclass(frozen=True)
 class Style:
     name: str
-    prompt: str
-    negative_prompt: str
+    prompt: str | None  # None where the file's row ends before it
+    negative_prompt: str | None
 
 
 SAMPLERS = {entry[0]: Sampler(*entry) for entry in DATA["samplers"]}
@@ -92,7 +92,7 @@ class Styles:
             return []
         with self._file.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
-            return [Style(r["name"], r["prompt"] or "", r["negative_prompt"] or "") for r in rows]
+            return [Style(r["name"], r["prompt"], r["negative_prompt"]) for r in rows]
 
     def apply(self, names: list[str], prompt: str, negative_prompt: str) -> tuple[str, str]:
         """Names that no style has change nothing."""
@@ -103,7 +103,9 @@ class Styles:
         return prompt, negative_prompt
 
 
-def _merge(style: str, prompt: str) -> str:
+def _merge(style: str | None, prompt: str) -> str:
+    if not style:
+        return prompt
     if "{prompt}" in style:
         return style.replace("{prompt}", prompt)
     return ", ".join(part for part in (prompt.strip(), style.strip()) if part)

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from webui import infotext
 from webui.embedded import images
 from webui.embedded.catalogue import (
+    AUTOMATIC,
     LATENT_UPSCALE_MODES,
     SAMPLERS,
     UPSCALERS,
@@ -372,7 +373,7 @@ def _sample(p: Processing, model: Model, batch: range) -> list[Image.Image]:
     sampler = SAMPLERS[p.sampler_name]
     _check_sampling(p, sampler)
     used = used_scheduler(sampler, p.scheduler)
-    if used is not find_scheduler(p.scheduler):
+    if used is not AUTOMATIC:
         p.extra_generation_params["Schedule type"] = used.label  # takes the other's place in the infotext
     briefs = [_brief(p, model, index, sampler, p.scheduler) for index in batch]
     if p.canvas:
@@ -405,8 +406,13 @@ def _check_sampling(p: Processing, sampler: Sampler) -> None:
         raise RuntimeError("number of steps must be non-negative")
     if p.steps > MOST_STEPS:
         raise _no_memory(p.steps * rows * columns * 4)
+
+
+def _check_first_step(p: Processing, sampler: Sampler) -> None:
+    """What a real WebUI stumbles over once the sampler has begun: the state tells its steps by then."""
     if sampler.name == "UniPC":
         assert p.steps >= p.engine.options.uni_pc_order, "UniPC order must be < sampling steps"
+    rows, columns = p.height // LATENT_SCALE, p.width // LATENT_SCALE
     if rows == 0 or columns == 0:
         raise RuntimeError(
             f"Calculated padded input size per channel: ({rows + 2} x {columns + 2}). Kernel size: (3 x 3). "
@@ -460,6 +466,7 @@ def _paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Ima
     total = painter.sampling_steps(briefs[0])
     shrink = _PREVIEW_SHRINK.get(p.engine.options.show_progress_type, 4)
     state.begin_sampling(total)
+    _check_first_step(p, sampler)
     driver.begin_pass(total)
     runs: list[Iterator[Step]] = [painter.paint(brief) for brief in briefs]
     steps: list[Step] = []
