@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from typing import Any
 
@@ -22,8 +23,6 @@ from replaying import (
 
 def infotexts(exchange: dict[str, Any]) -> Any:
     """What the recorder noted of a job's answer: its infotexts, or the error's body."""
-    import json
-
     body = exchange["body"]
     return json.loads(body["info"])["infotexts"] if exchange["status"] == 200 else body
 
@@ -53,7 +52,10 @@ def idle_server(replay: Replay) -> None:
         for name in recording_names("endpoints/*"):
             recorded = recording(name)
             if isinstance(recorded, dict):
-                replay.report(name, client.again(recorded))
+                ours = client.again(recorded)
+                if "cmd-flags" in name:  # the server's port is the recorded one's 7861 wherever it is told
+                    ours = json.loads(json.dumps(ours).replace(str(client.server.port), "7861"))
+                replay.report(name, ours)
 
 
 @replays("endpoints/GET_sd-models")
@@ -306,9 +308,7 @@ def responses(replay: Replay) -> None:
         answer = client.send("POST", "/sdapi/v1/txt2img", batch)["body"]
         import base64
         import io
-        import json
-
-        from PIL import Image
+            from PIL import Image
 
         replay.report("responses/info_parsed", json.loads(answer["info"]), client)
         first = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
@@ -456,9 +456,7 @@ def chimera(replay: Replay) -> None:
         seen["mixed_pixels"] = pixels(mixed)
         found = [re.search(r"Model hash: (\w+), Model: ([^,]+)", text) for text in infotexts(mixed)]
         seen["mixed_infotext_models"] = [f"{match[2]}#{match[1]}" for match in found if match]
-        import json
-
-        seen["mixed_info_sd_model_name"] = json.loads(mixed["body"]["info"])["sd_model_name"]
+            seen["mixed_info_sd_model_name"] = json.loads(mixed["body"]["info"])["sd_model_name"]
         seen["options_after"] = client.get("/sdapi/v1/options")["sd_model_checkpoint"]
         replay.report("checkpoint-switch/chimera_summary", seen, client)
 

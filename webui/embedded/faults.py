@@ -442,10 +442,12 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 async def _gone_within(receive: Receive, seconds: float) -> bool:
     """Wait; true, and at once, if the client leaves meanwhile. The body must have been read."""
     try:
-        message = await asyncio.wait_for(receive(), seconds)
+        async with asyncio.timeout(seconds):
+            while (await receive())["type"] != "http.disconnect":
+                pass  # an empty rest of the body
+            return True
     except TimeoutError:
         return False
-    return message["type"] == "http.disconnect"
 
 
 async def _break_connection(receive: Receive, send: Send) -> None:

@@ -170,7 +170,7 @@ def test_its_prompt_strength_and_steps_have_an_effect(server: EmbeddedWebUI, fac
     for change in ({"ad_prompt": "an old man, face"}, {"ad_denoising_strength": 0.2}):
         assert detailed(server, face, [True, True, {**UNIT, **change}])["images"] != plain
     same = pixels(detailed(server, face, [True, True, {**UNIT, "ad_denoising_strength": 0}])["images"][0])
-    assert np.abs(same - pixels(face)).max() <= 12  # through the inpaint crop and back
+    assert np.abs(same - pixels(face)).mean() < 1  # enlarged and shrunk again, nothing painted
 
 
 def test_nothing_found_leaves_the_picture_and_marks_it_all_the_same(server: EmbeddedWebUI) -> None:
