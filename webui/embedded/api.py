@@ -7,6 +7,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import psutil
@@ -26,7 +27,7 @@ from webui.embedded.catalogue import (
 )
 from webui.embedded.engine import Engine
 from webui.embedded.options import OptionsModel
-from webui.embedded.processing import VERSION, Processing, process_images
+from webui.embedded.processing import VERSION, Processed, Processing, process_images
 from webui.embedded.progress import create_task_id
 from webui.embedded.scripts import Selected, script_info, scripts_of
 
@@ -45,7 +46,10 @@ _REQUEST_ONLY = {
 
 
 class Api:
-    """`port`, `api_auth` and `can_stop` are what the server was started with."""
+    """Endpoints carry comments in the place of docstrings, which FastAPI would publish: the OpenAPI document
+    is compared with the recorded one.
+
+    `port`, `api_auth` and `can_stop` are what the server was started with."""
 
     def __init__(self, engine: Engine, *, port: int | None, api_auth: str | None, can_stop: bool) -> None:
         self.engine = engine
@@ -87,9 +91,9 @@ class Api:
             init = [images.decode_base64_to_image(image) for image in encoded]
             return Processing(*args, **parameters, init_images=init, image_mask=mask)
 
-        answer = run(job)
         if not req.include_init_images:
-            answer["parameters"] |= {"init_images": None, "mask": None}
+            req.init_images = req.mask = None  # the answer repeats the request without them
+        answer = run(job)
         return schemas.ImageToImageResponse(**answer)
 
     def _prepare(
@@ -114,24 +118,26 @@ class Api:
         }
 
         def run(make: Callable[..., Processing]) -> dict[str, Any]:
+            answer: Future[dict[str, Any]] = Future()
             with engine.lane.job(tab, task_id) as turn:
                 job = make(engine, tab, **parameters)
                 job.scripts = always_on
                 engine.watch(turn)
-                processed = self._run_job(job, task_id, selected)
-            answer = {
-                "images": [images.encode(image, engine.options.samples_format) for image in processed.images]
-                if req.send_images
-                else [],
-                "parameters": dict(req),
-                "info": processed.js(),
-            }
-            engine.tasks.record_results(task_id, answer)
-            return answer
+                processed = self._run_job(job, task_id, selected, answer)
+            # Encoding is done out of the lane: the next job runs meanwhile.
+            try:
+                kind = engine.options.samples_format
+                pictures = [images.encode(image, kind) for image in processed.images if req.send_images]
+                answer.set_result({"images": pictures, "parameters": dict(req), "info": processed.js()})
+            except Exception as error:
+                answer.set_exception(error)
+            return answer.result()
 
         return run
 
-    def _run_job(self, job: Processing, task_id: str, selected: Selected | None) -> Any:
+    def _run_job(
+        self, job: Processing, task_id: str, selected: Selected | None, answer: Future[dict[str, Any]]
+    ) -> Processed:
         engine = self.engine
         engine.state.begin(f"scripts_{job.kind}")
         try:
@@ -139,6 +145,7 @@ class Api:
             if selected:
                 selected.run()
             processed = process_images(job)
+            engine.tasks.record_results(task_id, answer)
             engine.tasks.finish_task(task_id)
         except BaseException:
             engine.tasks.fail_task(task_id)
@@ -160,7 +167,7 @@ class Api:
     # -- progress ----------------------------------------------------------------------------------------
 
     def progressapi(self, skip_current_image: bool = False) -> schemas.ProgressResponse:
-        """About whatever runs: there is no task id here."""
+        # About whatever runs: there is no task id here.
         state = self.engine.state
         job_count, job_no = state.job_count, state.job_no
         if job_count == 0:
@@ -207,16 +214,20 @@ class Api:
                 engine.load_model()
 
     def get_cmd_flags(self) -> Any:
-        """A server that was started with --port can't answer this: its port is no text (recorded)."""
+        # A server that was started with --port can't answer this: its port is no text (recorded).
         folder = str(self.engine.folder)
         return {
             **DATA["flags"],
             **DATA["flags_given"],
             "data_dir": folder,
-            "models_dir": f"{folder}/models",
+            "gfpgan_dir": f"{folder}/GFPGAN",
             "ui_settings_file": f"{folder}/config.json",
-            "styles_file": [f"{folder}/styles.csv"],
+            "styles_file": [f"{folder}/styles.csv", f"{folder}/styles_integrated.csv"],
             "port": self._port,
+            # Of the page and of extensions: seen only where the answer is not held against its model.
+            "webui_is_non_local": False,
+            "disable_extension_access": False,
+            "ad_no_huggingface": False,
         }
 
     # -- lists -------------------------------------------------------------------------------------------
@@ -236,7 +247,7 @@ class Api:
     def get_sd_models(self) -> list[Any]:
         return [checkpoint.listed() for checkpoint in self.engine.checkpoints]
 
-    def get_sd_modules(self) -> list[Any]:
+    def get_sd_vaes_and_text_encoders(self) -> list[Any]:
         modules = self.engine.settings.modules()
         return [{"model_name": name, "filename": str(path)} for name, path in modules.items()]
 
@@ -294,7 +305,7 @@ class Api:
         return {}
 
     def reloadapi(self) -> dict[str, Any]:
-        """Moves the model to the device; it loads nothing."""
+        # Moves the model to the device; it loads nothing.
         return {}
 
     def get_memory(self) -> schemas.MemoryResponse:
@@ -314,11 +325,11 @@ class Api:
         self.engine.state.server_command = "kill"
 
     def restart_webui(self) -> Response:
-        """501: nothing here could start it again."""
+        # Not implemented: nothing here could start it again.
         return Response(status_code=501)
 
     def download_sysinfo(self, attachment: bool = False) -> Response:
-        """What a bug report asks for; open to all, as in the real one, so nothing of it is secret."""
+        # What a bug report asks for; open to all, as in the real one, so nothing of it is secret.
         now = time.strftime("%Y-%m-%d-%H-%M")
         text = json.dumps(
             {
@@ -368,7 +379,7 @@ class Api:
         )
         get("/sd-models", self.get_sd_models, list[schemas.SDModelItem])
         modules = "/sd-modules" if self.engine.settings.forge else "/sd-vae"
-        get(modules, self.get_sd_modules, list[schemas.SDModuleItem])
+        get(modules, self.get_sd_vaes_and_text_encoders, list[schemas.SDModuleItem])
         get("/hypernetworks", self.get_hypernetworks, list[schemas.HypernetworkItem])
         get("/face-restorers", self.get_face_restorers, list[schemas.FaceRestorerItem])
         get("/realesrgan-models", self.get_realesrgan_models, list[schemas.RealesrganItem])
@@ -382,7 +393,7 @@ class Api:
         post("/reload-checkpoint", self.reloadapi)
         get("/scripts", self.get_scripts_list, schemas.ScriptsList)
         get("/script-info", self.get_script_info, list[schemas.ScriptInfo])
-        get("/extensions", self.get_extensions_list)
+        get("/extensions", self.get_extensions_list, list[schemas.ExtensionItem])
         if self._can_stop:
             post("/server-kill", self.kill_webui)
             post("/server-restart", self.restart_webui)
@@ -390,7 +401,7 @@ class Api:
         app.include_router(core)
 
         # Routes of built-in extensions: --api-auth does not guard them (recorded).
-        app.add_api_route("/sdapi/v1/loras", self.get_loras, methods=["GET"])
+        app.add_api_route("/sdapi/v1/loras", self.get_loras, methods=["GET"], response_model=None)
         app.add_api_route("/sdapi/v1/refresh-loras", self.refresh_loras, methods=["POST"])
         app.add_api_route("/controlnet/model_list", lambda: {"model_list": ["None"]}, methods=["GET"])
 

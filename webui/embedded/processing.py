@@ -480,8 +480,6 @@ def _paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Ima
         state.sampling_step = number - 1
         state.current_latent = _previews(steps, shrink)
         driver.step_done(number)
-    driver.end_pass()
-    state.current_latent = None if not steps else state.current_latent
     if not steps:
         return [_noise(brief) for brief in briefs]
     return [step.image() for step in steps]

@@ -9,6 +9,7 @@ import string
 import threading
 import time
 from collections import OrderedDict, deque
+from concurrent.futures import Future
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
@@ -112,6 +113,7 @@ class Tasks:
             self._changed.notify_all()
 
     def record_results(self, id_task: str, result: Any) -> None:
+        """A result, or the Future of one that is still being written. To be called before `finish_task`."""
         with self._changed:
             self._results.append((id_task, result))
             self._changed.notify_all()
@@ -185,9 +187,11 @@ class Tasks:
         with self._changed:
             if not self._changed.wait_for(lambda: not open_still(), timeout):
                 raise LookupError(f"{id_task} is not done after {timeout:g} s; ask again")
-            for known, result in reversed(self._results):
-                if known == id_task:
-                    return result
+            found = next((result for known, result in reversed(self._results) if known == id_task), None)
+        if isinstance(found, Future):
+            found = found.result(timeout)
+        if found is not None:
+            return found
         raise LookupError(
             f"Couldn't restore progress for {id_task}: results either have been discarded or never were obtained"
         )
@@ -196,7 +200,7 @@ class Tasks:
 
     def setup_progress_api(self, app: FastAPI) -> None:
         """Register the routes of a page. They stay open under --api-auth, as in the real WebUI."""
-        app.add_api_route("/internal/pending-tasks", self.get_pending_tasks, methods=["GET"])
+        app.add_api_route("/internal/pending-tasks", self.get_pending_tasks, methods=["GET"], response_model=None)
         app.add_api_route("/internal/progress", self.progressapi, methods=["POST"], response_model=ProgressResponse)
 
         @app.post("/internal/restore-progress")

@@ -75,6 +75,7 @@ class StableDiffusionProcessingTxt2Img(_Processing):
 
 
 class StableDiffusionProcessingImg2Img(_Processing):
+    denoising_strength: float = 0.75  # here alone it may not be null
     init_images: list[Any] | None = None
     resize_mode: int | None = 0
     image_cfg_scale: float | None = None
@@ -274,11 +275,11 @@ class ScriptsList(BaseModel):
 
 class ScriptArg(BaseModel):
     label: str | None = None
-    value: Any = None
-    minimum: Any = None
-    maximum: Any = None
-    step: Any = None
-    choices: Any = None
+    value: Any | None = None
+    minimum: Any | None = None
+    maximum: Any | None = None
+    step: Any | None = None
+    choices: Any | None = None
 
 
 class ScriptInfo(BaseModel):
@@ -286,6 +287,16 @@ class ScriptInfo(BaseModel):
     is_alwayson: bool | None = None
     is_img2img: bool | None = None
     args: list[ScriptArg]
+
+
+class ExtensionItem(BaseModel):
+    name: str
+    remote: str
+    branch: str
+    commit_hash: str
+    version: str
+    commit_date: int
+    enabled: bool
 
 
 class QuicksettingsHint(BaseModel):

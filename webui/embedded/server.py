@@ -217,8 +217,8 @@ class EmbeddedWebUI:
         if self.faults:
             self.faults.add_routes(app)
         self.app = app
-        inner = self._noting(app)
-        return self.faults.around(inner) if self.faults else inner
+        # Noted first: a request that a fault answers was asked all the same.
+        return self._noting(self.faults.around(app) if self.faults else app)
 
     def _noting(self, app: App) -> App:
         """Note each request, then serve it."""

@@ -21,9 +21,10 @@ class StepDriver:
         self._total = 0
 
     def hold(self) -> None:
-        """Manual from here on: the sampler waits before each step for `advance`."""
+        """Manual from here on: the sampler waits in each step for `advance`. Forgets the passes before."""
         with self._changed:
             self._held, self._allowed = True, 0
+            self._done, self._total = 0, 0
             self._changed.notify_all()
 
     def advance(self, n: int = 1) -> None:
@@ -44,7 +45,8 @@ class StepDriver:
         return self._done
 
     def wait_for(self, step: int, timeout: float = 10.0) -> bool:
-        """Wait until `step` steps of the current pass are done (0: until a pass has begun)."""
+        """Wait until `step` steps of a pass are done (0: until one has begun), counted since `hold`; False
+        after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self._total > 0 and self._done >= step, timeout)
 
@@ -54,10 +56,6 @@ class StepDriver:
         with self._changed:
             self._done, self._total = 0, total
             self._changed.notify_all()
-
-    def end_pass(self) -> None:
-        with self._changed:
-            self._total = 0
 
     def before_step(self, stopped: Callable[[], bool]) -> None:
         """Return when the step may be made. At once when `stopped()`: a step in work is finished first, as
