@@ -1,0 +1,111 @@
+"""Processes that belong to this one: started in groups of their own, watched, and gone when it is done with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+STOP_WITHIN = 15.0  # seconds between asking and killing; a run interrupts its WebUI and says goodbye in that time
+TAIL = 15  # lines of a log that go into an error
+
+
+class ChildDied(RuntimeError):
+    """A process that was needed ended by itself. The message holds the end of its log."""
+
+
+class Child:
+    """One process, its log, and its group.
+
+    It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we stop the parts in order.
+    A SIGINT that is ignored here would be ignored there for good (Prefect's worker then never ends): whoever starts
+    children must have a handler for it, which exec turns into the default.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        with log.open("ab") as output:
+            self._start_of_log = output.tell()
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(env),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def since_start(self) -> str:
+        """What it wrote to its log."""
+        with self.log.open("rb") as log:
+            log.seek(self._start_of_log)
+            return log.read().decode(errors="replace")
+
+    def check(self) -> None:
+        """
+        Raises:
+            ChildDied: it is gone.
+        """
+        if (code := self._process.poll()) is not None:
+            lines = self.since_start().splitlines()[-TAIL:]
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+            raise ChildDied("\n  ".join([f"{self.name} {how}. The end of {self.log}:", *lines]))
+
+    def wait_until(self, ready: Callable[[], bool], within: float) -> None:
+        """Return when ``ready()`` is true.
+
+        Raises:
+            ChildDied: it ended first.
+            TimeoutError: it is not ready after so many seconds.
+        """
+        deadline = time.monotonic() + within
+        while not ready():
+            self.check()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name} was not ready in {within:g} s; see {self.log}")
+            time.sleep(0.05)
+
+    def stop(self, within: float = STOP_WITHIN) -> None:
+        """Ask it to end, wait, and kill what is left of its group."""
+        if self.alive:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(within)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it and all of its group, now."""
+        if os.name == "posix":
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        elif self.alive:
+            self._process.kill()
+        self._process.wait()
+
+
+def free_port(preferred: int) -> int:
+    """``preferred`` where nobody listens on it, else a free one; on loopback."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")

@@ -1,0 +1,241 @@
+"""``darkroom``: up, run, deploy, worker, webui, check.
+
+Prefect is imported inside the commands: its address has to be in the environment before that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from blocks.settings import PROJECT, settings
+from deployments.children import ChildDied
+from deployments.environment import API, QUIET, own_prefect, use
+
+EXAMPLE = PROJECT / "jobs" / "lighthouse.yaml"
+
+app = App(
+    name="darkroom",
+    help="Queue, schedule and retry Stable Diffusion jobs on your own GPU, with Prefect.",
+    version_flags=[],
+)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Stopped(BaseException):
+    """SIGINT, SIGTERM or SIGHUP came."""
+
+
+def _stop_on_signals() -> None:
+    """Let each of them end what is going on, once; what cleans up is not disturbed by a second."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in _STOPPING:
+            signal.signal(one, _leave)
+        raise Stopped(signal.Signals(number).name)
+
+    for one in _STOPPING:
+        signal.signal(one, stop)
+
+
+_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+
+
+def find_prefect() -> str | None:
+    """Point this process at a Prefect server: the user's, else that of a running ``darkroom up``; None: there is none.
+
+    Returns its API's address.
+    """
+    from deployments.house import running
+
+    if not os.environ.get(API):
+        up = running()
+        if up is None:
+            return None
+        use(own_prefect(up.api_url))
+    use(QUIET)
+    return os.environ[API]
+
+
+def _need_prefect() -> str:
+    if (api := find_prefect()) is None:
+        complain(
+            "No Prefect server: run `darkroom up` in another terminal, or set PREFECT_API_URL=http://host:4200/api"
+        )
+        raise SystemExit(2)
+    return api
+
+
+@app.command
+def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else the embedded one.")] = None) -> int:
+    """Prefect, a WebUI and the worker in the foreground; Ctrl-C stops all three."""
+    from deployments.house import AlreadyUp, House
+
+    _stop_on_signals()
+    _use_webui(webui)
+    try:
+        with House(say) as house:
+            say(f"Prefect  {house.addresses.ui_url}")
+            say(f"WebUI    {house.addresses.webui_url}")
+            say(f"logs     {settings().home / 'logs'}")
+            say("Ctrl-C stops everything.")
+            house.watch(threading.Event())
+    except Stopped:
+        say("stopped")
+        return 0
+    except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
+        complain(str(error))
+        return 1
+    return 0
+
+
+@app.command
+def run(
+    job: Annotated[
+        Path | None, Parameter(help="A job file; without one, the example that comes with the project.")
+    ] = None,
+    *,
+    start: Annotated[bool, Parameter(help="Start what is missing for the time of the run.")] = False,
+    webui: Annotated[str | None, Parameter(help="A WebUI's address, for --start.")] = None,
+) -> int:
+    """Queue a job, watch it, and print where its pictures are."""
+    from deployments.house import AlreadyUp, House, running
+
+    _stop_on_signals()
+    _use_webui(webui)
+    file = job or EXAMPLE
+    try:
+        with ExitStack() as stack:
+            house = None
+            if start and not (running() and not os.environ.get(API)):
+                _check_file(file)
+                house = stack.enter_context(House(say))
+            else:
+                _need_prefect()
+            return _run(file, house.check if house else lambda: None)
+    except Stopped:
+        say("stopped")
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except (AlreadyUp, ChildDied, TimeoutError) as error:
+        complain(str(error))
+        return 1
+    except ValueError as error:
+        complain(str(error))
+        return 2
+
+
+def _use_webui(url: str | None) -> None:
+    if url:
+        os.environ["DARKROOM_WEBUI_URL"] = url
+
+
+def _check_file(file: Path) -> None:
+    if not file.is_file():
+        raise ValueError(f"{file}: no such file")
+
+
+def _run(file: Path, check: object) -> int:
+    from prefect.client.orchestration import get_client
+
+    from deployments.bootstrap import DEPLOYMENT
+    from deployments.follow import Follower, console, queue, report
+    from deployments.suit import suit
+    from flows.job import read_job
+
+    job = read_job(file)
+    if file.resolve() == EXAMPLE:
+        job = suit(job, say)
+    out = console()
+    with get_client(sync_client=True) as client:
+        flow_run = queue(client, DEPLOYMENT, job)
+        ui_url = os.environ[API].removesuffix("/api")
+        say(f"queued {flow_run.name}: {ui_url}/runs/flow-run/{flow_run.id}")
+        with Follower(client, flow_run, out) as follower:
+            try:
+                ended = follower.until_ended(check)  # type: ignore[arg-type]
+            except Stopped:
+                ended = follower.cancel()
+        return report(ended, ui_url, out)
+
+
+@app.command
+def deploy(*, webui: Annotated[str | None, Parameter(help="Where the block webui/default shall point.")] = None) -> int:
+    """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
+    api = _need_prefect()
+    from deployments.bootstrap import NotReady, bootstrap
+
+    try:
+        bootstrap(webui, say)
+    except (NotReady, ValueError) as error:
+        complain(str(error))
+        return 1
+    say(f"Prefect at {api} knows everything that a job needs.")
+    return 0
+
+
+@app.command
+def worker() -> int:
+    """Run what the pool hands out, and look after what must outlive a run."""
+    _need_prefect()
+    from deployments.worker import main as work
+
+    return work()
+
+
+@app.command
+def webui(
+    *,
+    port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861,
+) -> int:
+    """The embedded WebUI alone, for machines that have no real one."""
+    arguments = [
+        sys.executable,
+        "-m",
+        "webui.embedded",
+        "--port",
+        str(port),
+        "--folder",
+        str(settings().home / "webui"),
+    ]
+    os.execv(sys.executable, arguments)
+
+
+@app.command
+def check() -> int:
+    """Is everything there that a job needs? Each line says ok, or what to do."""
+    api = find_prefect()
+    from deployments.check import check_all
+
+    return check_all(api, say)
+
+
+def main() -> int:
+    """The entry point of the ``darkroom`` command."""
+    result = app(result_action="return_value")
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
