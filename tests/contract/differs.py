@@ -47,6 +47,7 @@ ON_PURPOSE: tuple[Differs, ...] = (
             "app_id*",
             "dev/reload",
             "info*",
+            "config*",
             "static/*",
             "custom_component/*",
             "assets/*",
@@ -111,10 +112,18 @@ ON_PURPOSE: tuple[Differs, ...] = (
         "body.components.schemas.ValidationError.properties.*",
         "a newer FastAPI describes more of its errors; what is answered is as recorded",
     ),
+    Differs("auth/matrix", "4?.status", _PAGE),
     # -- what the recorded machine was ---------------------------------------------------------------------
     *(
-        Differs("endpoints/GET_cmd-flags*", f"*.{flag}", "where the recorded server's files lay")
-        for flag in ("*_dir", "*_file", "styles_file", "gradio_allowed_path.*")
+        Differs(
+            "endpoints/GET_cmd-flags_server_without_--port", f"body.{flag}", "where the recorded server's files lay"
+        )
+        for flag in ("data_dir", "models_dir", "embeddings_dir", "ui_*_file", "styles_file.*", "gradio_allowed_path.*")
+    ),
+    Differs(
+        "endpoints/GET_cmd-flags_server_without_--port",
+        "body.ad_no_huggingface",
+        "a flag of ADetailer, which that server had not registered",
     ),
 )
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
+import io
 import json
 import re
 from typing import Any
 
 import requests
+from PIL import Image
 from replaying import (
     PATIENCE,
     TINY,
@@ -306,10 +310,6 @@ def responses(replay: Replay) -> None:
                 replay.report(name, client.again(recorded, infotext=carried), client)
         batch = {**TINY, "negative_prompt": "dog", "seed": 100, "batch_size": 2, "n_iter": 2}
         answer = client.send("POST", "/sdapi/v1/txt2img", batch)["body"]
-        import base64
-        import io
-            from PIL import Image
-
         replay.report("responses/info_parsed", json.loads(answer["info"]), client)
         first = Image.open(io.BytesIO(base64.b64decode(answer["images"][0])))
         replay.report("responses/png_chunk", dict(first.info), client)
@@ -429,11 +429,6 @@ def alternating(replay: Replay) -> None:
 @replays("checkpoint-switch/chimera_summary")
 def chimera(replay: Replay) -> None:
     """A switch in the middle of an n_iter job: pictures of both models under the first one's name."""
-    import base64
-    import hashlib
-    import io
-
-    from PIL import Image
 
     def pixels(exchange: dict[str, Any]) -> list[str]:
         images = (Image.open(io.BytesIO(base64.b64decode(data))) for data in exchange["body"]["images"])
@@ -456,7 +451,7 @@ def chimera(replay: Replay) -> None:
         seen["mixed_pixels"] = pixels(mixed)
         found = [re.search(r"Model hash: (\w+), Model: ([^,]+)", text) for text in infotexts(mixed)]
         seen["mixed_infotext_models"] = [f"{match[2]}#{match[1]}" for match in found if match]
-            seen["mixed_info_sd_model_name"] = json.loads(mixed["body"]["info"])["sd_model_name"]
+        seen["mixed_info_sd_model_name"] = json.loads(mixed["body"]["info"])["sd_model_name"]
         seen["options_after"] = client.get("/sdapi/v1/options")["sd_model_checkpoint"]
         replay.report("checkpoint-switch/chimera_summary", seen, client)
 

@@ -438,14 +438,14 @@ def setup_adetailer_api(app: FastAPI, server: EmbeddedWebUI) -> None:
     """Register the script and /adetailer/v1/*; like the real ones these stay open under --api-auth."""
     server.engine.scripts.register("adetailer", ADetailer())
 
-    @app.get("/adetailer/v1/version")
-    async def version() -> Any:
+    @app.get("/adetailer/v1/version", response_model=None)
+    async def version() -> dict[str, str]:
         return {"version": VERSION}
 
-    @app.get("/adetailer/v1/schema")
-    async def schema() -> Any:
+    @app.get("/adetailer/v1/schema", response_model=None)
+    async def schema() -> dict[str, Any]:
         return unit_schema()
 
-    @app.get("/adetailer/v1/ad_model")
-    async def ad_model() -> Any:
+    @app.get("/adetailer/v1/ad_model", response_model=None)
+    async def ad_model() -> dict[str, list[str]]:
         return {"ad_model": list(MODELS)}

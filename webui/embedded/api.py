@@ -224,10 +224,9 @@ class Api:
             "ui_settings_file": f"{folder}/config.json",
             "styles_file": [f"{folder}/styles.csv", f"{folder}/styles_integrated.csv"],
             "port": self._port,
-            # Of the page and of extensions: seen only where the answer is not held against its model.
+            # Of the page: seen only where the answer is not held against its model.
             "webui_is_non_local": False,
             "disable_extension_access": False,
-            "ad_no_huggingface": False,
         }
 
     # -- lists -------------------------------------------------------------------------------------------
@@ -328,7 +327,7 @@ class Api:
         # Not implemented: nothing here could start it again.
         return Response(status_code=501)
 
-    def download_sysinfo(self, attachment: bool = False) -> Response:
+    def download_sysinfo(self, attachment: Any = False) -> Response:
         # What a bug report asks for; open to all, as in the real one, so nothing of it is secret.
         now = time.strftime("%Y-%m-%d-%H-%M")
         text = json.dumps(

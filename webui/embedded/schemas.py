@@ -279,7 +279,7 @@ class ScriptArg(BaseModel):
     minimum: Any | None = None
     maximum: Any | None = None
     step: Any | None = None
-    choices: Any | None = None
+    choices: list[str] | None = None
 
 
 class ScriptInfo(BaseModel):
