@@ -467,7 +467,7 @@ def _paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Ima
     shrink = _PREVIEW_SHRINK.get(p.engine.options.show_progress_type, 4)
     state.begin_sampling(total)
     _check_first_step(p, sampler)
-    driver.begin_pass(total)
+    driver.begin_pass()
     runs: list[Iterator[Step]] = [painter.paint(brief) for brief in briefs]
     steps: list[Step] = []
     for number in range(1, total + 1):

@@ -18,13 +18,13 @@ class StepDriver:
         self._held = False
         self._allowed = 0
         self._done = 0
-        self._total = 0
+        self._passes = 0
 
     def hold(self) -> None:
         """Manual from here on: the sampler waits in each step for `advance`. Forgets the passes before."""
         with self._changed:
             self._held, self._allowed = True, 0
-            self._done, self._total = 0, 0
+            self._done, self._passes = 0, 0
             self._changed.notify_all()
 
     def advance(self, n: int = 1) -> None:
@@ -44,17 +44,18 @@ class StepDriver:
         """Steps done in the pass that runs or ran last."""
         return self._done
 
-    def wait_for(self, step: int, timeout: float = 10.0) -> bool:
-        """Wait until `step` steps of a pass are done (0: until one has begun), counted since `hold`; False
-        after `timeout` seconds."""
+    def wait_for(self, step: int, timeout: float = 10.0, *, in_pass: int = 1) -> bool:
+        """Wait until `step` steps of a pass are done (0: until it has begun). Passes count from 1 since
+        `hold`: a picture, a hires fix and an inpainted face are one each. False after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._total > 0 and self._done >= step, timeout)
+            return self._changed.wait_for(lambda: (self._passes, self._done) >= (in_pass, step), timeout)
 
     # -- the sampler's side ------------------------------------------------------------------------------
 
-    def begin_pass(self, total: int) -> None:
+    def begin_pass(self) -> None:
         with self._changed:
-            self._done, self._total = 0, total
+            self._done = 0
+            self._passes += 1
             self._changed.notify_all()
 
     def before_step(self, stopped: Callable[[], bool]) -> None:

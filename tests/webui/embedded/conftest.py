@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -16,14 +15,6 @@ from webui.embedded.server import EmbeddedWebUI
 
 PATIENCE = 60.0  # seconds: the machine may be busy with other tests
 SMALL = {"prompt": "a cat", "steps": 4, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
-
-
-def until(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
-    """Wait for what no event tells of."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.005)
 
 
 class Talk:

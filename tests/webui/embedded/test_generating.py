@@ -5,7 +5,7 @@ import io
 import json
 
 import pytest
-from conftest import PATIENCE, until
+from conftest import PATIENCE
 from PIL import Image, ImageChops, ImageDraw
 
 from webui import infotext
@@ -172,12 +172,11 @@ def test_hires_fix_paints_twice(webui) -> None:
     server.steps.hold()
     job = webui.in_background(**HIRES, n_iter=2, hr_second_pass_steps=3)
     seen = []
-    for passes, steps in ((0, 1), (1, 1), (2, 1), (3, 1)):
-        while (server.state.job_no, server.steps.done) < (passes, steps):
-            before = server.state.job_no, server.steps.done
-            server.steps.advance()
-            until(lambda: (server.state.job_no, server.steps.done) != before)  # noqa: B023
+    for number, steps in enumerate((4, 3, 4, 3), 1):
+        server.steps.advance()
+        assert server.steps.wait_for(1, PATIENCE, in_pass=number)
         seen.append(webui.progress())
+        server.steps.advance(steps - 1)
     server.steps.release()
     answer = job.result(PATIENCE).json()
     assert [told["state"]["job_count"] for told in seen] == [4] * 4

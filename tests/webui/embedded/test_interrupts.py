@@ -5,7 +5,7 @@ import io
 import json
 
 import requests
-from conftest import PATIENCE, SMALL, until
+from conftest import PATIENCE, SMALL
 from PIL import Image
 
 LONG = {"steps": 40}
@@ -35,7 +35,7 @@ def test_an_interrupted_series_has_fewer_pictures_than_seeds(webui) -> None:
     server.steps.hold()
     job = webui.in_background(n_iter=3, steps=4)
     server.steps.advance(5)
-    until(lambda: server.state.job_no == 1 and server.steps.done == 1)
+    assert server.steps.wait_for(1, PATIENCE, in_pass=2)
     webui.post("/sdapi/v1/interrupt")
     answer = job.result(PATIENCE).json()
     info = json.loads(answer["info"])
@@ -69,10 +69,10 @@ def test_interrupted_before_its_first_step_a_job_gives_noise(webui) -> None:
     seen: list[bool] = []
     before = server.steps.begin_pass
 
-    def interrupted(total: int) -> None:
+    def interrupted() -> None:
         server.state.interrupt()
         seen.append(True)
-        before(total)
+        before()
 
     server.steps.begin_pass = interrupted  # type: ignore[method-assign]
     try:

@@ -7,7 +7,7 @@ import re
 from concurrent.futures import wait
 
 import pytest
-from conftest import PATIENCE, until
+from conftest import PATIENCE
 from PIL import Image
 
 from webui.embedded.options import Options
@@ -142,9 +142,9 @@ def test_several_pictures_move_one_bar(webui) -> None:
     webui.server.steps.hold()
     job = webui.in_background(n_iter=2, steps=2)
     seen = []
-    for number, steps in ((0, 1), (0, 2), (1, 1)):
+    for number, step in ((1, 1), (1, 2), (2, 1)):
         webui.server.steps.advance()
-        until(lambda: (webui.server.state.job_no, webui.server.steps.done) >= (number, steps))  # noqa: B023
+        assert webui.server.steps.wait_for(step, PATIENCE, in_pass=number)
         told = webui.progress()
         seen.append(told["progress"])
     assert told["state"]["job"] == "Batch 2 out of 2"
