@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from blocks.gallery import Gallery
 from tasks.request import Picture
 
-THUMBNAIL = 192  # pixels a side
+THUMBNAIL = 256  # pixels a side
 SHEET = 48  # thumbnails in one contact sheet: about 10 KB each, and Prefect's database holds them
 
 
@@ -81,7 +81,7 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
     sheet += ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
     if len(pictures) > SHEET:
         sheet.append(f"\n… and {len(pictures) - SHEET} more.")
-    sheet += ["", *(f"- [`{where.path}`]({_link(where.path)}) · seed {where.seed}" for where in published)]
+    sheet += ["", *(f"- [{where.path}]({_link(where.path)}) · seed {where.seed}" for where in published)]
     create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
 
 
