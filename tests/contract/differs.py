@@ -129,9 +129,12 @@ ON_PURPOSE: tuple[Differs, ...] = (
 
 
 def as_markdown() -> str:
-    """The table of docs/embedded-webui.md."""
+    """The table of docs/embedded-webui.md: a row for each reason."""
+    fields: dict[tuple[str, str], list[str]] = {}
+    for entry in ON_PURPOSE:
+        fields.setdefault((entry.recordings, entry.reason), []).append(f"`{entry.field}`")
     rows = ["| recording | field | why |", "|---|---|---|"]
-    rows += [f"| `{entry.recordings}` | `{entry.field}` | {entry.reason} |" for entry in ON_PURPOSE]
+    rows += [f"| `{name}` | {', '.join(some)} | {reason} |" for (name, reason), some in fields.items()]
     return "\n".join(rows) + "\n"
 
 
