@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,8 @@ class Checkpoints:
         self._all: list[Checkpoint] = []
         self.refresh()
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Checkpoint]:
         return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
 
     def refresh(self) -> None:
         """Read the folder anew."""

@@ -7,6 +7,7 @@ is why restoring after an override forgets keys that were never set: there was n
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class Options:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._saving = threading.Lock()
         self.defaults: dict[str, Any] = {name: entry[0] for name, entry in _REGISTRY["labelled"].items()}
         self.labels: dict[str, str] = {name: entry[1] for name, entry in _REGISTRY["labelled"].items()}
         self.data: dict[str, Any] = {}
@@ -62,9 +64,10 @@ class Options:
         return True
 
     def save(self) -> None:
-        whole = self.file.with_suffix(".tmp")
-        whole.write_text(json.dumps(self.data, indent=4))
-        whole.replace(self.file)
+        with self._saving:
+            whole = self.file.with_suffix(".tmp")
+            whole.write_text(json.dumps(dict(self.data), indent=4))
+            whole.replace(self.file)
 
     def answer(self) -> dict[str, Any]:
         """What GET /options says before its types are checked: only what was set."""

@@ -104,7 +104,8 @@ class EmbeddedWebUI:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -121,7 +122,6 @@ class EmbeddedWebUI:
             timeout_graceful_shutdown=1,
         )
         self._uvicorn = uvicorn.Server(config)
-        self._uvicorn.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
         self._thread = threading.Thread(
             target=self._uvicorn.run, kwargs={"sockets": [self._socket]}, name="embedded-webui", daemon=True
         )
@@ -227,14 +227,15 @@ class EmbeddedWebUI:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            body = b""
+            chunks = []
             more = scope["method"] not in ("GET", "HEAD")
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     break
-                body += message.get("body", b"")
+                chunks.append(message.get("body", b""))
                 more = message.get("more_body", False)
+            body = b"".join(chunks)
             self.requests.note(scope["method"], scope["path"], body)
             first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 

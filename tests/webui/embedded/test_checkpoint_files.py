@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from conftest import PATIENCE
+from talking import PATIENCE
 
 from webui.embedded.checkpoints import write_checkpoint
 

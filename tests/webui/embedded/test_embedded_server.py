@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import PATIENCE
 from processes import start_process
 from served import as_markdown
+from talking import PATIENCE
 
 from webui.embedded.server import EmbeddedWebUI, PortInUse
 

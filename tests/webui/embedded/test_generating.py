@@ -5,8 +5,8 @@ import io
 import json
 
 import pytest
-from conftest import PATIENCE
 from PIL import Image, ImageChops, ImageDraw
+from talking import PATIENCE
 
 from webui import infotext
 

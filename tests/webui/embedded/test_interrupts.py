@@ -5,8 +5,8 @@ import io
 import json
 
 import requests
-from conftest import PATIENCE, SMALL
 from PIL import Image
+from talking import PATIENCE, SMALL
 
 LONG = {"steps": 40}
 

@@ -7,8 +7,8 @@ import re
 from concurrent.futures import wait
 
 import pytest
-from conftest import PATIENCE
 from PIL import Image
+from talking import PATIENCE
 
 from webui.embedded.options import Options
 from webui.embedded.progress import Tasks, create_task_id
