@@ -44,13 +44,17 @@ def _is_global(url: str) -> bool:
 
 
 def encode(image: Image.Image, kind: str = "png") -> str:
-    """Base64 of the picture; a PNG keeps its infotext."""
-    if kind.lower() in ("jpg", "jpeg", "webp"):
+    """Base64 of the picture; a PNG keeps its infotext. Raises HTTPException 500 for another kind than png,
+    jpg, jpeg and webp."""
+    kind = kind.lower()
+    if kind == "png":
+        data = infotext.to_png(image)
+    elif kind in ("jpg", "jpeg", "webp"):
         buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, format="JPEG" if kind.lower() != "webp" else "WEBP", quality=80)
+        image.convert("RGB").save(buffer, format="WEBP" if kind == "webp" else "JPEG", quality=80)
         data = buffer.getvalue()
     else:
-        data = infotext.to_png(image)
+        raise HTTPException(500, "Invalid image format")
     return base64.b64encode(data).decode("ascii")
 
 

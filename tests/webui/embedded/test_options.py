@@ -43,6 +43,15 @@ def test_what_is_set_is_answered_and_saved(fresh) -> None:
     assert "CLIP_stop_at_last_layers" not in saved(fresh)
 
 
+@pytest.mark.parametrize(("kind", "magic"), [("png", "iVBOR"), ("JPG", "/9j/"), ("webp", "UklGR")])
+def test_pictures_come_in_the_chosen_format(webui, kind: str, magic: str) -> None:
+    webui.post("/sdapi/v1/options", {"samples_format": kind})
+    assert webui.generate().json()["images"][0].startswith(magic)
+    webui.post("/sdapi/v1/options", {"samples_format": "bmp"})
+    assert webui.generate().json() == {"detail": "Invalid image format"}
+    webui.post("/sdapi/v1/options", {"samples_format": "png"})
+
+
 def test_saved_options_survive_a_restart(start, tmp_path) -> None:
     first = start(folder=tmp_path / "kept")
     choose(first, OIL)
