@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 STOP_WITHIN = 15.0  # seconds between asking and killing; a run interrupts its WebUI and says goodbye in that time
 TAIL = 15  # lines of a log that go into an error
 
@@ -67,6 +69,15 @@ class Child:
             lines = self.since_start().splitlines()[-TAIL:]
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise ChildDied("\n  ".join([f"{self.name} {how}. The end of {self.log}:", *lines]))
+
+    def listens_on(self, port: int) -> bool:
+        """Whether it, or a child of its, has the TCP port."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            for one in [process, *process.children(recursive=True)]:
+                if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in one.net_connections("tcp")):
+                    return True
+        return False
 
     def wait_until(self, ready: Callable[[], bool], within: float) -> None:
         """Return when ``ready()`` is true.

@@ -199,6 +199,9 @@ def deploy(*, webui: Annotated[str | None, Parameter(help="Where the block webui
 def worker() -> int:
     """Run what the pool hands out, and look after what must outlive a run."""
     _need_prefect()
+    # Events wake the worker; polling (seconds) is for what they miss. Runs are taken when they are due, not ahead:
+    # one that waits for its time would hold the pool's place.
+    use({"PREFECT_WORKER_QUERY_SECONDS": "2"})
     from deployments.worker import main as work
 
     return work()

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ WEBUI_PORT = 7861  # beside a real WebUI's 7860
 SERVER_READY = 120.0  # seconds; the first start creates the database
 WEBUI_READY = 60.0
 WORKER_READY = 60.0
+CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to say goodbye
 Say = Callable[[str], None]
 
 
@@ -37,6 +39,7 @@ class Addresses:
     webui_url: str = ""
     embedded: str = ""  # the embedded WebUI's address, where we ever started one
     processes: list[tuple[int, float]] = field(default_factory=list)  # pid and time of creation
+    closing: bool = False
 
     @property
     def ui_url(self) -> str:
@@ -53,7 +56,8 @@ def running() -> Addresses | None:
     if lock is not None:
         lock.release()
         return None
-    return last_addresses()
+    found = last_addresses()
+    return None if found is None or found.closing else found
 
 
 def last_addresses() -> Addresses | None:
@@ -79,6 +83,10 @@ class House:
 
     def __enter__(self) -> House:
         self._lock = _take_lock()
+        deadline = time.monotonic() + CLOSED_WITHIN
+        while self._lock is None and time.monotonic() < deadline and running() is None:
+            time.sleep(0.1)  # the one before us is on its way out
+            self._lock = _take_lock()
         if self._lock is None:
             raise AlreadyUp("darkroom is up already for this project: use it, or stop it first (Ctrl-C there)")
         try:
@@ -96,13 +104,10 @@ class House:
 
     def _open(self) -> None:
         self._start_server()
-        # Only now: importing Prefect reads the environment, and takes as long as the server needs to start.
-        from deployments.bootstrap import bootstrap, saved_webui, wait_for_api
-
-        wait_for_api_of_our_server = self.children[0] if self.children else None
-        if wait_for_api_of_our_server is not None:
-            wait_for_api_of_our_server.wait_until(lambda: _answers(f"{os.environ[API]}/health"), SERVER_READY)
+        # Only now: importing Prefect reads the environment.
         from prefect.client.orchestration import get_client
+
+        from deployments.bootstrap import bootstrap, saved_webui, wait_for_api
 
         with get_client(sync_client=True) as client:
             wait_for_api(client)
@@ -128,10 +133,10 @@ class House:
             self._say(f"port {SERVER_PORT} is taken: Prefect gets {port}")
         self.addresses.api_url = f"http://127.0.0.1:{port}/api"
         use(own_prefect(self.addresses.api_url))
-        self._start(
-            "the Prefect server", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port),
-            log="prefect-server.log",
-        )  # fmt: skip
+        arguments = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        server = self._start("the Prefect server", *arguments, log="prefect-server.log")
+        # Whoever took the port after we looked would answer as well: it has to be ours.
+        server.wait_until(lambda: server.listens_on(port) and _answers(f"{os.environ[API]}/health"), SERVER_READY)
 
     def _start_webui(self) -> None:
         port = free_port(WEBUI_PORT)
@@ -177,6 +182,9 @@ class House:
 
     def close(self) -> None:
         """Stop the parts, the last one first: the worker says goodbye to the server."""
+        if self._lock is not None:
+            self.addresses.closing = True
+            self._write()
         for child in reversed(self.children):
             child.stop()
         self.children.clear()

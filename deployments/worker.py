@@ -1,19 +1,35 @@
-"""``darkroom worker``: runs what the pool hands out, and owns what must outlive a run."""
+"""``darkroom worker``: the one process that outlives runs.
+
+It is Prefect's process worker, and around it what has to be there while no run is: waking at once, the warm process,
+the recovery of what died. One module each; this one only ties them together.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import shlex
+import contextlib
+import logging
+import os
 import signal
-import sys
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
+from deployments import recovery
 from deployments.bootstrap import POOL
 from deployments.house import READY_LINE
+from deployments.wake import listen
+from deployments.warm import COLD_START, WarmStart
 
-COLD_START = shlex.join([sys.executable, "-m", "prefect.engine"])
+COALESCE = 0.05  # seconds; events come in groups, and one look serves them all
+TRY_AGAIN = 5.0  # seconds after a duty failed
+
+COLD = "DARKROOM_COLD_START"  # environment variable; 1: no warm process
+
+logger = logging.getLogger("darkroom.worker")
 
 
 class Configuration(ProcessJobConfiguration):
@@ -22,16 +38,27 @@ class Configuration(ProcessJobConfiguration):
     Without a command Prefect would prepare a workspace for each run, which the installed project has no use for.
     """
 
+    start: ClassVar[Callable[[], str]] = staticmethod(lambda: COLD_START)
+
     def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
-        self.command = self.command or COLD_START
+        self.command = self.command or type(self).start()
         super().prepare_for_flow_run(*args, **kwargs)
 
 
 class DarkroomWorker(ProcessWorker):
-    """Prefect's process worker with our way to start a process."""
+    """Prefect's process worker with our way to start a process, and one hand-out at a time."""
 
     type = "process"
     job_configuration = Configuration
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turn = asyncio.Lock()
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Ask the pool for runs and start them."""
+        async with self._turn:
+            return await super().get_and_submit_flow_runs()
 
 
 async def supervise() -> None:
@@ -41,13 +68,70 @@ async def supervise() -> None:
     assert me is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, me.cancel)
-    worker = DarkroomWorker(work_pool_name=POOL, create_pool_if_not_found=False)
-    await worker.start(printer=lambda *_: print(READY_LINE, flush=True))
+    worker = DarkroomWorker(
+        work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
+    )
+    warm = WarmStart()
+    cold = os.environ.get(COLD) == "1"
+    if not cold:
+        Configuration.start = staticmethod(lambda: warm.command)  # type: ignore[method-assign]
+    woken = asyncio.Event()
+    duties = [
+        _always(lambda: listen(woken)),
+        _always(lambda: _hand_out(worker, woken)),
+        _always(_recover_runs),
+        _always(_interrupt_orphans),
+    ]
+    if not cold:
+        duties.append(_always(warm.keep))
+    tasks = [asyncio.create_task(duty) for duty in duties]
+    if not cold:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(warm.ready.wait(), 30)
+    try:
+        await worker.start(printer=lambda text: print(READY_LINE if "started" in text else text, flush=True))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _always(duty: Callable[[], Awaitable[None]]) -> None:
+    """Do a duty for good: what fails is said and done again."""
+    while True:
+        try:
+            await duty()
+            return
+        except Exception as error:
+            logger.warning("%s; again in %g s", error, TRY_AGAIN)
+        await asyncio.sleep(TRY_AGAIN)
+
+
+async def _hand_out(worker: DarkroomWorker, woken: asyncio.Event) -> None:
+    """Start what may run at the moment when it may."""
+    while True:
+        await woken.wait()
+        await asyncio.sleep(COALESCE)
+        woken.clear()
+        if worker.is_setup:
+            await worker.get_and_submit_flow_runs()
+
+
+async def _recover_runs() -> None:
+    async with get_client() as client:
+        while True:
+            await recovery.recover_runs(client, POOL)
+            await asyncio.sleep(recovery.LOOK)
+
+
+async def _interrupt_orphans() -> None:
+    jobs = recovery.OrphanedJobs()
+    while True:
+        await asyncio.to_thread(jobs.look)
+        await asyncio.sleep(recovery.INTERRUPT_AGAIN)
 
 
 def main() -> int:
-    try:
+    with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(supervise())
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        return 0
     return 0
