@@ -1,0 +1,87 @@
+"""``gpu_idle_lookahead``, ``gpu_idle_limit1``: the GPU between two queued runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.goals import LOOP, STOCK, STOCK_FAST, Figure
+from bench.jobs import job, payload
+from bench.lanelog import gaps_between_runs, median, p95
+from bench.peers import BareLoop
+from bench.results import figure
+from bench.rig import FAST_POLLING, STOCK_POOL, Paintshop, Rig
+from deployments.children import Child
+
+JOB = 2.0  # seconds of GPU for each run
+WITHIN = 30.0  # seconds for each run, at most
+ENTRYPOINT = "bench.plainflow.plain"
+
+
+def measure(rig: Rig, *, runs: int, stock_runs: int) -> dict[str, Figure]:
+    """Both figures.
+
+    Args:
+        runs: queued runs of ours.
+        stock_runs: queued runs of each stock worker, whose gaps take up to ten seconds.
+    """
+    with rig.webui() as shop:
+        shop.warm_up()
+        lookahead = ours(rig, shop, runs, lookahead=True)
+        limit1 = ours(rig, shop, runs, lookahead=False)
+        fast = stock(rig, shop, stock_runs, polling=FAST_POLLING)
+        default = stock(rig, shop, stock_runs, polling=None)
+        loop = bare(shop, runs)
+    peers = {STOCK: default, STOCK_FAST: fast, LOOP: loop}
+    return {"gpu_idle_lookahead": compared(lookahead, peers), "gpu_idle_limit1": compared(limit1, peers)}
+
+
+def compared(gaps: Sequence[float], peers: dict[str, list[float]]) -> Figure:
+    return figure(
+        median(gaps),
+        {name: median(theirs) for name, theirs in peers.items()},
+        "s",
+        len(gaps),
+        p95=p95(gaps),
+        against_p95={name: p95(theirs) for name, theirs in peers.items()},
+        against_n={name: len(theirs) for name, theirs in peers.items()},
+    )
+
+
+def ours(rig: Rig, shop: Paintshop, runs: int, *, lookahead: bool) -> list[float]:
+    """The gaps with ``darkroom worker``."""
+    with rig.worker(shop, lookahead=lookahead) as worker:
+        deployment = rig.api.deployment_id("generate/generate")
+        one = {"job": job(JOB)}
+        return queued(rig, shop, worker, runs, lambda: rig.api.trigger(deployment, one))
+
+
+def stock(rig: Rig, shop: Paintshop, runs: int, *, polling: float | None) -> list[float]:
+    """The gaps with ``prefect worker start`` and the plainest flow."""
+    with rig.stock_worker(polling=polling) as worker:
+        deployment = rig.api.deployment("plain/plain", entrypoint=ENTRYPOINT, pool=STOCK_POOL)
+        return queued(rig, shop, worker, runs, lambda: rig.api.trigger(deployment, plain(rig, shop, JOB)))
+
+
+def plain(rig: Rig, shop: Paintshop, seconds: float) -> dict[str, Any]:
+    """The parameters of a plain run."""
+    return {"url": shop.url, "payload": payload(seconds), "folder": str(rig.pictures)}
+
+
+def queued(rig: Rig, shop: Paintshop, worker: Child, runs: int, trigger: Callable[[], str]) -> list[float]:
+    """Queue so many runs at once and look at the GPU between them.
+
+    The first run is there to start the queue: until its job begins the others are still being created.
+    """
+    ids = [trigger() for _ in range(runs + 1)]
+    rig.api.wait(ids, WITHIN * (runs + 1), worker.check)
+    return gaps_between_runs(shop.log.turns(ids))
+
+
+def bare(shop: Paintshop, runs: int) -> list[float]:
+    """The gaps of a loop that asks for the next picture as soon as the last has come, and does nothing else."""
+    mark = shop.log.mark()
+    loop = BareLoop(shop.url)
+    for _ in range(runs + 1):
+        loop.paint(payload(JOB))
+    return gaps_between_runs(shop.log.since(mark))
