@@ -7,11 +7,15 @@ import binascii
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import requests
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
 from webui.errors import AnswerLost, BadAnswer, BrokenImage, CallTimedOut, NotFound, Unreachable, from_status
@@ -21,6 +25,14 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+class _Pending(BaseModel):
+    tasks: list[str] = []
+
+
+class _ADetailerModels(BaseModel):
+    ad_model: list[str] = []
+
+
 class Timeouts(BaseModel):
     """Seconds. ``connect`` and ``progress`` are what seasoned pipelines for this API settled on."""
 
@@ -28,6 +40,18 @@ class Timeouts(BaseModel):
     progress: float = 5.0
     call: float = 15.0
     generation: float = 1800.0
+
+
+class _OnceMoreWhenStale(Retry):
+    """A GET whose idle connection the server had just closed is sent again; one that timed out is not, or every
+    time-out would last twice as long as it says."""
+
+    def increment(
+        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *pool_and_trace: Any
+    ) -> Retry:
+        if isinstance(error, ReadTimeoutError):
+            raise error
+        return super().increment(method, url, response, error, *pool_and_trace)
 
 
 class WebUIClient:
@@ -41,6 +65,9 @@ class WebUIClient:
         user, password: of ``--api-auth``; sent as basic authentication, never shown.
         verify: whether to check the TLS certificate, or the path of a CA bundle to check it with.
         timeouts: seconds for each kind of call.
+
+    Raises:
+        ValueError: the address holds a password, which would show in every message, or the CA bundle is not there.
     """
 
     def __init__(
@@ -52,15 +79,21 @@ class WebUIClient:
         verify: bool | str = True,
         timeouts: Timeouts | None = None,
     ) -> None:
+        if "@" in urlsplit(base_url).netloc:
+            raise ValueError("the WebUI's address must not hold credentials: give user and password on their own")
+        if isinstance(verify, str) and not Path(verify).exists():
+            raise ValueError(f"the CA bundle {verify} is not on this machine")
         self.base_url = base_url.rstrip("/")
         self.timeouts = timeouts or Timeouts()
         self._session = requests.Session()
-        self._session.verify = verify
+        # Given with each request: a session's own `verify` gives way to REQUESTS_CA_BUNDLE in the environment.
+        self._verify = verify
         if user:
-            self._session.auth = (user, password)
+            # As bytes: requests would refuse what is not in Latin-1, and show it in the error.
+            self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
         # A server closes an idle connection whenever it likes; a GET that met that moment is simply sent again.
         # A POST never is: a generation must not run twice by accident.
-        stale = Retry(total=1, connect=0, read=1, status=0, other=0, allowed_methods={"GET"})
+        stale = _OnceMoreWhenStale(total=1, connect=0, read=1, status=0, other=0, allowed_methods={"GET"})
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(max_retries=stale, pool_maxsize=8))
 
@@ -104,7 +137,10 @@ class WebUIClient:
         asked = self._name("POST", path)
         try:
             response = self._session.post(
-                self.base_url + path, json=payload, timeout=(self.timeouts.connect, self.timeouts.generation)
+                self.base_url + path,
+                json=payload,
+                timeout=(self.timeouts.connect, self.timeouts.generation),
+                verify=self._verify,
             )
         except requests.ConnectTimeout as error:
             raise Unreachable(self._unreachable(asked, error)) from None
@@ -121,9 +157,7 @@ class WebUIClient:
                 "The WebUI keeps no results: the picture has to be painted again"
             ) from None
         except requests.RequestException as error:
-            raise AnswerLost(
-                f"{asked} was sent, but its answer could not be read ({_cause(error)})"
-            ) from None
+            raise AnswerLost(f"{asked} was sent, but its answer could not be read ({_cause(error)})") from None
         return self._body(asked, response)
 
     # -- progress ------------------------------------------------------------------------------------------
@@ -165,8 +199,8 @@ class WebUIClient:
         Raises:
             NotFound: this WebUI has no ``/internal`` routes (``--nowebui``).
         """
-        body = self._call("GET", "/internal/pending-tasks", timeout=self.timeouts.progress)
-        return [str(task) for task in body.get("tasks", [])] if isinstance(body, dict) else []
+        path = "/internal/pending-tasks"
+        return self._parse(_Pending, path, self._call("GET", path, timeout=self.timeouts.progress)).tasks
 
     def interrupt(self) -> None:
         """``POST /sdapi/v1/interrupt``: takes no id and hits whatever runs. Ask first whose it is."""
@@ -223,20 +257,19 @@ class WebUIClient:
 
     def scripts(self) -> dict[str, list[str]]:
         """``GET /sdapi/v1/scripts``: lower-case titles for ``txt2img`` and ``img2img``."""
-        return TypeAdapter(dict[str, list[str]]).validate_python(self._call("GET", "/sdapi/v1/scripts"))
+        return self._parse(dict[str, list[str]], "/sdapi/v1/scripts", self._call("GET", "/sdapi/v1/scripts"))
 
     def options(self) -> dict[str, Any]:
         """``GET /sdapi/v1/options``."""
-        body = self._call("GET", "/sdapi/v1/options")
-        return body if isinstance(body, dict) else {}
+        return self._parse(dict[str, Any], "/sdapi/v1/options", self._call("GET", "/sdapi/v1/options"))
 
     def adetailer_models(self) -> list[str]:
         """``GET /adetailer/v1/ad_model``; empty where ADetailer is not installed."""
+        path = "/adetailer/v1/ad_model"
         try:
-            body = self._call("GET", "/adetailer/v1/ad_model")
+            return self._parse(_ADetailerModels, path, self._call("GET", path)).ad_model
         except NotFound:
             return []
-        return [str(name) for name in body.get("ad_model", [])]
 
     def adetailer_schema(self) -> dict[str, Any]:
         """``GET /adetailer/v1/schema``: the JSON schema of one ADetailer pass.
@@ -244,8 +277,7 @@ class WebUIClient:
         Raises:
             NotFound: ADetailer is not installed.
         """
-        body = self._call("GET", "/adetailer/v1/schema")
-        return body if isinstance(body, dict) else {}
+        return self._parse(dict[str, Any], "/adetailer/v1/schema", self._call("GET", "/adetailer/v1/schema"))
 
     def adetailer_version(self) -> str | None:
         """``GET /adetailer/v1/version``; None where ADetailer is not installed."""
@@ -263,14 +295,16 @@ class WebUIClient:
         seconds = timeout or self.timeouts.call
         try:
             response = self._session.request(
-                method, self.base_url + path, timeout=(self.timeouts.connect, seconds), **arguments
+                method,
+                self.base_url + path,
+                timeout=(self.timeouts.connect, seconds),
+                verify=self._verify,
+                **arguments,
             )
         except requests.Timeout as error:
             if isinstance(error, requests.ConnectTimeout):
                 raise Unreachable(self._unreachable(asked, error)) from None
-            raise CallTimedOut(
-                f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs"
-            ) from None
+            raise CallTimedOut(f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs") from None
         except requests.RequestException as error:
             raise Unreachable(self._unreachable(asked, error)) from None
         return self._body(asked, response)
@@ -319,9 +353,7 @@ def _decoded(asked: str, image: object) -> bytes:
     if not isinstance(image, str):
         raise BadAnswer(f"{asked} was answered with 200, but without a picture")
     try:
-        return base64.b64decode(
-            image.partition(",")[2] if image.startswith("data:") else image, validate=True
-        )
+        return base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=True)
     except binascii.Error as error:
         raise BrokenImage(f"{asked} was answered with a picture that is no base64: {error}") from error
 

@@ -62,8 +62,12 @@ class BadAnswer(WebUIError):
 class CallFailed(WebUIError):
     """An HTTP status other than 200."""
 
-    def __init__(self, asked: str, status: int, said: str, advice: str = "") -> None:
+    def __init__(self, asked: str, status: int = 0, said: str = "", advice: str = "") -> None:
         self.asked, self.status, self.said = asked, status, said
+        if not status:
+            # A whole message: so Prefect makes an error again that it stored with a failed run.
+            super().__init__(asked)
+            return
         message = f"{asked} was answered with {status}: {said[:BODY_SHOWN] or '(empty body)'}"
         super().__init__(f"{message}. {advice}" if advice else message)
 

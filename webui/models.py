@@ -32,13 +32,18 @@ class Checkpoint(Answer):
     filename: str = ""
 
     @property
+    def stem(self) -> str:
+        """The file's name without folder and ending: what ``info`` of a picture calls it."""
+        return re.split(r"[/\\]", self.file)[-1].rpartition(".")[0] or self.model_name
+
+    @property
     def file(self) -> str:
         """The title without its hash: a name that does not change at the first load."""
         return re.sub(r" \[[0-9a-f]+\]$", "", self.title)
 
     def is_called(self, name: str) -> bool:
         """Whether a WebUI takes ``name`` for this checkpoint: file, stem, title or hash, case counting."""
-        return name in {self.file, self.model_name, self.title, self.hash, self.sha256} - {None}
+        return name in {self.file, self.stem, self.model_name, self.title, self.hash, self.sha256} - {None}
 
     def painted(self, info: ImageInfo) -> bool:
         """Whether a finished picture says that this checkpoint made it.
@@ -47,9 +52,8 @@ class Checkpoint(Answer):
         """
         if self.hash and info.sd_model_hash:
             return self.hash == info.sd_model_hash
-        return (
-            self.model_name == info.sd_model_name or self.model_name.rpartition("/")[2] == info.sd_model_name
-        )
+        # Not by ``model_name`` alone: for a file in a folder that is ``folder_file``, and ``info`` says ``file``.
+        return info.sd_model_name in (self.stem, self.model_name)
 
 
 class Job(Answer):
