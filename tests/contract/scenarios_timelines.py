@@ -106,8 +106,8 @@ def replayed(client: Client, recorded: dict[str, Any], *, face: bool = False) ->
 
 
 def strange_states(recorded: list[Any], ours: list[Any]) -> list[Any]:
-    """Our states that differ from all recorded ones in more than how far they are. A state that lasts for a
-    moment at a job's begin may have escaped the recorder."""
+    """Our states that differ from all recorded ones in more than how far they are, or go beyond the last
+    step (which is never told). A state of a moment at a job's begin may have escaped the recorder."""
 
     def kind(state: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(state[key] for key in ("job", "job_count", "skipped", "interrupted"))
@@ -118,7 +118,8 @@ def strange_states(recorded: list[Any], ours: list[Any]) -> list[Any]:
 
     known = {kind(answer["state"]) for answer in recorded if isinstance(answer, dict)}
     states = [answer["state"] for answer in ours if isinstance(answer, dict)]
-    return [state for state in states if known and kind(state) not in known and not begins(state)]
+    beyond = [state for state in states if 0 < state["sampling_steps"] <= state["sampling_step"]]
+    return beyond + [state for state in states if known and kind(state) not in known and not begins(state)]
 
 
 def leave(client: Client, state: dict[str, Any]) -> None:
