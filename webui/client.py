@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -47,11 +47,17 @@ class _OnceMoreWhenStale(Retry):
     time-out would last twice as long as it says."""
 
     def increment(
-        self, method: Any = None, url: Any = None, response: Any = None, error: Any = None, *pool_and_trace: Any
-    ) -> Retry:
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: Any = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> Self:
         if isinstance(error, ReadTimeoutError):
             raise error
-        return super().increment(method, url, response, error, *pool_and_trace)
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 class WebUIClient:
