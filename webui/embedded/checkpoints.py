@@ -182,20 +182,26 @@ class Loader:
 
 
 def _check_file(path: Path) -> None:
-    """Raise ValueError unless the file begins as a .safetensors file does. The real one also renames what
-    it can't read to `.corrupted`, even a file that is still being copied; this one leaves it alone."""
+    """Raise ValueError unless the file begins as a .safetensors file does, and move it out of the way: as
+    Forge does (recorded), even with a file that is still being copied."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > path.stat().st_size - 8:
                 raise ValueError("HeaderTooLarge")
             json.loads(file.read(length))
-    except (OSError, ValueError, struct.error) as error:
+    except OSError as error:
+        raise ValueError(f"{error}\n") from error
+    except (ValueError, struct.error) as error:
         reason = "HeaderTooLarge" if "HeaderTooLarge" in str(error) else "InvalidHeaderDeserialization"
         reason = "HeaderTooSmall" if isinstance(error, struct.error) else reason
-        if isinstance(error, OSError):
-            reason = str(error)
-        raise ValueError(f"Error while deserializing header: {reason}\nFile corrupted: {path} \n") from error
+        moved = path.with_name(f"{path.name}.corrupted")
+        path.replace(moved)
+        raise ValueError(
+            f"Error while deserializing header: {reason}\nFile corrupted: {path} \n"
+            f"Forge has tried to move the corrupted file to {moved} \n"
+            "You may try again now and Forge will download models again. \n"
+        ) from error
 
 
 def write_checkpoint(path: Path, style: str | None = None) -> Path:

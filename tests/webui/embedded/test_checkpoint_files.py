@@ -109,7 +109,8 @@ def test_an_unreadable_file_fails_and_takes_the_last_good_one_with_it(webui) -> 
     failed = use(webui, "broken")
     assert (failed.status_code, failed.json()["error"]) == (500, "ValueError")
     assert "Error while deserializing header" in failed.json()["message"]
-    assert broken.exists(), "a real one would have renamed it"
+    assert not broken.exists()
+    assert broken.with_name("broken.safetensors.corrupted").exists()
     lost = webui.generate()
     assert lost.json()["message"] == "'NoneType' object has no attribute 'sd_checkpoint_info'"
     assert use(webui, "oil").status_code == 200
