@@ -22,8 +22,8 @@ from typing import Any
 from tasks.inflight import InFlight
 from tasks.request import Request
 from webui.client import WebUIClient
-from webui.errors import Interrupted, NotFound, WebUIError
-from webui.models import Generation, ImageInfo
+from webui.errors import CallTimedOut, Interrupted, NotFound, WebUIError
+from webui.models import Generation, ImageInfo, Job
 
 IDLE_POLL = 0.25  # seconds between two looks at somebody else's job
 GIVE_UP_INTERRUPTING = 20.0  # seconds; a cancelled process is killed after 30
@@ -76,6 +76,7 @@ class Lane:
         self._answers: dict[str, Future[Answer]] = {}
         self._bodies: dict[str, tuple[str, dict[str, Any]]] = {}
         self._leaving = threading.Event()
+        self._give_up: float | None = None  # when to stop interrupting, on the monotonic clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lane")
 
     def __enter__(self) -> Lane:
@@ -106,7 +107,9 @@ class Lane:
         future = self._send(request)
         following = self._following(request)
         if following is not None:
-            self._prepare(following)  # read and encoded while the GPU works
+            # Read and encoded while the GPU works. What is wrong with it is said when its own turn comes.
+            with suppress(Exception):
+                self._prepare(following)
         try:
             answer = future.result()
         except Exception:
@@ -118,7 +121,8 @@ class Lane:
         finally:
             self._answers.pop(request.digest, None)
         if following is not None:
-            self._send(following)
+            with suppress(Exception):
+                self._send(following)
         return answer
 
     def _following(self, request: Request) -> Request | None:
@@ -167,11 +171,15 @@ class Lane:
         """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
 
         It stays up until the next job begins: ours is sent after this look, a stranger's may be faster, so the
-        progress poller watches it as well.
+        progress poller watches it as well. Where the look fails, what the poller saw is all there is: a picture is
+        not thrown away because progress cannot be had.
         """
         if sending.request.endpoint == "extra-single-image":
             return
-        state = self.client.job_state().state
+        try:
+            state = self.client.job_state().state
+        except WebUIError:
+            state = Job()
         if sending.interrupted or (not state.running and (state.interrupted or state.skipped)):
             raise Interrupted(
                 f"{sending.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
@@ -182,44 +190,42 @@ class Lane:
         """Return when the WebUI is free, or when all that was there before us is done.
 
         Whoever comes after us is not waited for, or a steady queue would starve this one: the WebUI's own queue
-        is first come, first served, and our request stands alone.
+        is first come, first served, and our request stands alone. So jobs are counted: the one that runs, and those
+        that wait when we come. A job is known by its start, for its name changes on the way ("Batch 2 out of 2").
         """
+        waited = False
         try:
-            ahead = self._strangers()
-            if not ahead:
+            job = self.client.job_state().state
+            if not job.running:
                 return
-            first = next(iter(ahead))
-            self._on_wait(f"the WebUI is busy with {first}")
-            try:
-                while ahead := ahead & self._strangers():
-                    if self._leaving.wait(IDLE_POLL):
-                        break
-            finally:
-                self._on_wait(None)
-        except WebUIError as error:
-            if not error.transient:
-                raise
-            # Unreachable or slow: the request itself will say so, with its own retries.
+            waited = True
+            ahead, seen = 1 + self._waiting_at_the_webui(), {job.job_timestamp}
+            self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
+            while job.running and len(seen) <= ahead and not self._leaving.wait(IDLE_POLL):
+                with suppress(CallTimedOut):  # one slow look does not mean that it is done
+                    job = self.client.job_state().state
+                    seen.add(job.job_timestamp)
+        except WebUIError:
+            pass  # the request itself will say what is wrong, with its own retries
+        if waited and not self._leaving.is_set():  # a cancelled run keeps its own state
+            self._on_wait(None)
 
-    def _strangers(self) -> set[str]:
-        """Names for the running job and those that wait at the WebUI."""
-        state = self.client.job_state().state
-        jobs = {f"somebody's job {state.job or '(starting)'} of {state.job_timestamp}"} if state.running else set()
-        if jobs:
-            with suppress(NotFound):
-                jobs |= {f"waiting {task}" for task in self.client.pending_tasks()}
-        return jobs
+    def _waiting_at_the_webui(self) -> int:
+        try:
+            return len(self.client.pending_tasks())
+        except WebUIError:
+            return 0  # no /internal routes, or too slow to tell
 
     def _interrupt_own_job(self) -> None:
         """Stop our job at the WebUI, and only ours. An interrupt that comes before a job begins is lost there,
         so it is repeated until the answer is back; what remains is left to the supervisor (see inflight)."""
-        deadline = time.monotonic() + GIVE_UP_INTERRUPTING
+        self._give_up = self._give_up or time.monotonic() + GIVE_UP_INTERRUPTING
         pause = threading.Event()
-        while (sending := self.sending) is not None and time.monotonic() < deadline:
-            try:
+        while (sending := self.sending) is not None and time.monotonic() < self._give_up:
+            if sending.request.endpoint == "extra-single-image":
+                return  # has no task id, and cannot be interrupted
+            with suppress(WebUIError):
                 interrupt_if_ours(self.client, sending.task_id)
-            except WebUIError:
-                return
             pause.wait(0.1)
 
 

@@ -6,9 +6,12 @@ once; where nothing can be had, stage boundaries still move the bar.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -31,6 +34,7 @@ from webui.errors import NotFound
 ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
 EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
 LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
+FLUSHED_WITHIN = 2.0  # seconds that a stage's end waits for its last artifact
 WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
 
 Callback = Callable[[float, float | None], None]
@@ -67,7 +71,7 @@ class RequestBar:
 
     def read(self, reading: Reading) -> float:
         """Take a reading; returns the bar, 0 to 0.99."""
-        raw = min(max(reading.fraction, 0.0), 1.0)
+        raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
         if reading.jobs > self._jobs > 0:
             self._from, self._raw_from = self.shown, min(raw, 0.999)
             self._end = self._phase_end()
@@ -91,7 +95,10 @@ class Countdown:
     def read(self, fraction: float, eta: float | None) -> float | None:
         """Take what the WebUI says; returns seconds left, or None while that is unknown."""
         now = self._clock()
-        if fraction > self._fraction:
+        if fraction < self._fraction:
+            # The WebUI found more work (ADetailer, a face): what it promised does not hold any more.
+            self._fraction, self._ends = fraction, None
+        elif fraction > self._fraction:
             self._fraction = fraction
             believable = eta is not None and 0 < eta < LONGEST_ETA and fraction >= EARLY
             self._ends = now + eta if believable and eta is not None else None
@@ -108,8 +115,8 @@ class Listener(Protocol):
 def look(client: WebUIClient, sending: Sending, preview_id: int | None = None) -> Reading | None:
     """One look at our own job; None where there is nothing to be said of it.
 
-    By task id where the WebUI has ``/internal/progress``. The step comes from ``/sdapi/v1/progress``, which knows no
-    ids, so it is taken only while our id is the active one; without the ids it is all there is.
+    By task id where the WebUI has ``/internal/progress``, else what ``/sdapi/v1/progress`` says of whatever runs. The
+    step comes from the latter, which knows no ids, so it is told only while our id is the active one.
     """
     try:
         ours = client.task_progress(
@@ -129,7 +136,7 @@ def look(client: WebUIClient, sending: Sending, preview_id: int | None = None) -
     else:
         return None
     # While a job is set up, and after a model load, sampling_steps is still the last job's.
-    current = shared is not None and shared.state.sampling_step > 0
+    current = ours is not None and shared is not None and shared.state.sampling_step > 0
     return Reading(
         fraction,
         eta,
@@ -188,7 +195,9 @@ def poll(
                         bar, countdown = RequestBar(sending.request.may_grow), Countdown()
                     preview_id = reading.preview_id if reading.preview else preview_id
                     shown = bar.read(reading)
-                    listener(sending, shown, countdown.read(reading.fraction, reading.eta), reading)
+                    eta = countdown.read(reading.fraction, reading.eta)
+                    with suppress(Exception):  # whoever hears of it cannot stop the polling either
+                        listener(sending, shown, eta, reading)
             stop.wait(interval)
     finally:
         wanted.put(None)
@@ -251,6 +260,9 @@ class JobProgress:
     def end(self) -> None:
         """The stage has returned."""
         self._show(1.0, 0.0, "done", boundary=True)
+        for artifact in (self._artifact, self._job):
+            if artifact is not None:
+                artifact.flush(FLUSHED_WITHIN)
         with self._lock:
             self._before += self._shares.get(self._stage, 0.0)
             self._stage, self._fraction = "", 0.0
@@ -262,29 +274,57 @@ class JobProgress:
                 self._artifact.show(100 * self._fraction, text, now=boundary)
             self._job.show(self.total, text, now=boundary)
         if self._callback is not None:
-            self._callback(100 * self._fraction, eta)
+            with suppress(Exception):  # a callback that fails is its own loss
+                self._callback(100 * self._fraction, eta)
 
 
 class ProgressArtifact:
-    """One progress artifact: written at most once a second, and never in a generation's way."""
+    """One progress artifact: written at most once a second, by a thread of its own, so that a Prefect server that is
+    slow or gone is never in a generation's way. Only the latest that there is to show is written."""
 
     def __init__(self, key: str, title: str) -> None:
         self._key, self._title = key, title
         self._id: UUID | None = None
         self._written = -WRITE_EVERY
+        self._lock = threading.Lock()
+        self._latest: tuple[float, str] | None = None
+        self._hurry = threading.Event()
+        self._writer: threading.Thread | None = None
 
     def show(self, percent: float, text: str, *, now: bool = False) -> None:
-        if not now and time.monotonic() - self._written < WRITE_EVERY:
-            return
-        self._written = time.monotonic()
-        try:
-            if self._id is None:
-                self._id = create_progress_artifact(percent, key=self._key, description=f"{self._title}: {text}")  # type: ignore[assignment]
-            else:
-                update_progress_artifact(self._id, progress=percent, description=f"{self._title}: {text}")
-        except Exception:
-            # Progress is advice; the next write says the same, only later.
-            return
+        """Have it written; ``now``: this one does not wait for its second (a stage begins or ends)."""
+        with self._lock:
+            self._latest = (percent, f"{self._title}: {text}")
+            if now:
+                self._hurry.set()
+            if self._writer is None:
+                # With the context of whoever asks, or the artifact would belong to no run.
+                write = copy_context().run
+                self._writer = threading.Thread(target=write, args=(self._write,), name="artifact", daemon=True)
+                self._writer.start()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until the latest is written, at most ``timeout`` seconds."""
+        if (writer := self._writer) is not None:
+            self._hurry.set()
+            writer.join(timeout)
+
+    def _write(self) -> None:
+        while True:
+            self._hurry.wait(max(0.0, self._written + WRITE_EVERY - time.monotonic()))
+            with self._lock:
+                self._hurry.clear()
+                latest, self._latest = self._latest, None
+                if latest is None:
+                    self._writer = None
+                    return
+            self._written = time.monotonic()
+            with suppress(Exception):  # progress is advice; the next write says the same, only later
+                percent, text = latest
+                if self._id is None:
+                    self._id = create_progress_artifact(percent, key=self._key, description=text)  # type: ignore[assignment]
+                else:
+                    update_progress_artifact(self._id, progress=percent, description=text)
 
 
 @task(name="progress", task_run_name="progress · {stage}", cache_policy=NO_CACHE, persist_result=False)

@@ -61,6 +61,9 @@ class Shown:
     def show(self, percent: float, text: str, *, now: bool = False) -> None:
         pass
 
+    def flush(self, timeout: float) -> None:
+        pass
+
 
 def test_stage_boundaries_move_the_bar_when_nothing_can_be_polled() -> None:
     heard: list[float] = []
