@@ -7,7 +7,7 @@ from typing import Any
 from prefect import task
 from pydantic import model_validator
 
-from tasks.form import LARGEST_SEED, Form, Side, extra_field, field
+from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, Side, extra_field, field
 from tasks.lane import Lane
 from tasks.paint import PAINTING, paint
 from tasks.request import Picture, Request, with_extra
@@ -59,11 +59,21 @@ class Img2Img(Form):
         return Txt2Img.model_validate(inherited | own)
 
     def size_for(self, picture: Picture) -> tuple[int, int]:
-        """Width and height in pixels that ``picture`` becomes, as multiples of 8."""
+        """Width and height in pixels that ``picture`` becomes, as multiples of 8.
+
+        Raises:
+            ValueError: larger than the bound of 8192 pixels a side.
+        """
         if self.width is not None and self.height is not None:
             return self.width, self.height
         factor = self.resize or 1.0
-        return _multiple_of_8(picture.width * factor), _multiple_of_8(picture.height * factor)
+        size = _multiple_of_8(picture.width * factor), _multiple_of_8(picture.height * factor)
+        if max(size) > LARGEST_RESULT:
+            raise ValueError(
+                f"img2img of {picture.width}×{picture.height} would make {size[0]}×{size[1]}: "
+                f"at most {LARGEST_RESULT} pixels a side; give a smaller resize, or width and height"
+            )
+        return size
 
 
 def img2img_requests(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from webui.errors import ADetailerIgnored, BrokenImage, WrongCheckpoint, WrongIm
 from webui.models import Generation
 
 RETRIES = 3
+ENCODED = re.compile(r"(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/\s]{256,}={0,2}\s*")  # a picture; no prompt has no comma
 
 
 def same_request(context: TaskRunContext, parameters: dict[str, Any]) -> str:
@@ -105,7 +107,9 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
         raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
     for content in generation.images[:wanted]:
         size = _size(request, content)
-        if size != request.size and "script_name" not in request.payload:
+        # Hires fix and upscalers may round down to the multiple of 8 that a latent has.
+        rounded = tuple(side // 8 * 8 for side in request.size)
+        if size not in (request.size, rounded) and "script_name" not in request.payload:
             raise WrongImages(f"{request.title} asked for {request.size} pixels, {size} came back")
     if request.stage == "adetailer" and "ADetailer model" not in str(info.extra_generation_params):
         raise ADetailerIgnored(
@@ -136,6 +140,7 @@ def _write(answer: Answer, number: int, content: bytes) -> Picture:
     if infotexts.read(content) != infotext:
         with Image.open(io.BytesIO(content)) as image:
             content = infotexts.to_png(image, infotext)
+    width, height = _size(request, content)
     path = write_whole(place(request, number), content)
     picture = Picture(
         path=str(path),
@@ -143,8 +148,8 @@ def _write(answer: Answer, number: int, content: bytes) -> Picture:
         seed=request.seeds[number],
         index=request.first + number,
         stage=request.stage,
-        width=request.size[0],
-        height=request.size[1],
+        width=width,
+        height=height,
         checkpoint=info.sd_model_name or (request.init.checkpoint if request.init else ""),
         seconds=round(answer.seconds, 3),
         note=note,
@@ -187,7 +192,11 @@ def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, An
     return {
         "picture": picture.model_dump(exclude={"path"}),
         "infotext": infotext,
-        "request": {"endpoint": request.endpoint, "payload": request.payload, "task_id": answer.task_id},
+        "request": {
+            "endpoint": request.endpoint,
+            "payload": _without_encoded(request.payload),
+            "task_id": answer.task_id,
+        },
         "init": request.init.sha256 if request.init else None,
         "mask": request.mask,
         "checkpoint": {"name": info.sd_model_name, "hash": info.sd_model_hash},
@@ -195,6 +204,17 @@ def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, An
         "seconds": answer.seconds,
         "made_from": _history(request.init),
     }
+
+
+def _without_encoded(value: Any) -> Any:
+    """A payload to read: pictures that a form's extra fields carry (ControlNet's) give way to their hash."""
+    if isinstance(value, dict):
+        return {name: _without_encoded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_encoded(inner) for inner in value]
+    if isinstance(value, str) and ENCODED.fullmatch(value):
+        return f"<{len(value)} characters, sha256 {hashlib.sha256(value.encode()).hexdigest()}>"
+    return value
 
 
 def _history(init: Picture | None) -> dict[str, Any] | None:

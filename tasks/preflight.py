@@ -62,12 +62,15 @@ class Inventory:
         self._one_of("scheduler", form.scheduler, known)
         for style in form.styles:
             self._named("style", style, self._have("styles"))
-        for lora in LORA.findall(form.prompt):
-            known = {one.name for one in self._have("loras")} | {one.alias for one in self._have("loras")}
-            self._one_of("LoRA", lora.strip(), {name for name in known if name})
+        self._loras(form.prompt)
         if form.enable_hr and hires:
             known = {one.name for one in self._have("upscalers") + self._have("latent_upscale_modes")}
             self._one_of("hires fix upscaler", form.hr_upscaler, known)
+
+    def _loras(self, prompt: str) -> None:
+        for lora in LORA.findall(prompt):
+            known = {one.name for one in self._have("loras")} | {one.alias for one in self._have("loras")}
+            self._one_of("LoRA", lora.strip(), {name for name in known if name})
 
     def upscaler(self, name: str) -> None:
         self._named("upscaler", name, self._have("upscalers"))
@@ -93,6 +96,7 @@ class Inventory:
         schema.setdefault("additionalProperties", False)
         for number, one in enumerate(passes, start=1):
             self._one_of("ADetailer model", one.ad_model, self._have("adetailer_models"))
+            self._loras(one.ad_prompt)
             for error in Draft202012Validator(schema).iter_errors(one.arguments()):
                 unknown = re.findall(r"'(\w+)' (?:was|were) unexpected", error.message)
                 near = "".join(_near(name, schema.get("properties", {})) for name in unknown)

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -100,4 +101,4 @@ def _thumbnail(content: bytes) -> str:
 
 
 def _link(path: str) -> str:
-    return f"file://{path}" if path.startswith("/") else path
+    return Path(path).as_uri() if Path(path).is_absolute() else path

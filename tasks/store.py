@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -58,7 +59,7 @@ def stored(reference: str) -> Path:
         ValueError: it is no reference, or the file is not in this store.
     """
     name = reference.removeprefix(SCHEME)
-    if name == reference or "/" in name or not name.partition(".")[0].isalnum():
+    if name == reference or not re.fullmatch(r"[0-9A-Za-z]+\.[0-9a-z]+", name):
         raise ValueError(f"{reference}: no picture of this name on the worker's machine (or use `darkroom run`)")
     path = place(name)
     if not path.is_file():
