@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -64,16 +65,22 @@ class WebUI(Block):
     @field_validator("base_url")
     @classmethod
     def _plain_address(cls, address: str) -> str:
-        parts = urlsplit(address.strip())
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("the address must look like http://host:7860")
-        if parts.username or parts.password:
+        try:
+            parts = urlsplit(address.strip())
+            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            known = False  # a port that is no number, or a bracket too few
+        if "@" in address:
             raise ValueError("put user and password in their own fields, not into the address")
-        return address.strip().rstrip("/")
+        if not known:
+            raise ValueError("the address must look like http://host:7860")
+        # As copied from a browser it may end in ?__theme=dark, which is no part of the API's address.
+        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
     def get_client(self) -> WebUIClient:
         """A client for this WebUI."""
-        verify: bool | str = (self.ca_bundle or True) if self.verify_tls else False
+        own = str(Path(self.ca_bundle).expanduser()) if self.ca_bundle else True
+        verify: bool | str = own if self.verify_tls else False
         return WebUIClient(
             self.base_url,
             user=self.user,

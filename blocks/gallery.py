@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from string import Formatter
 from typing import Any, ClassVar, Protocol
 
 from prefect.blocks.core import Block
@@ -14,6 +15,9 @@ from blocks.settings import settings
 
 DEFAULT = "default"
 TEMPLATE = "{date}/{job}/{job}-{seed}-{stage}"
+# What the file system blocks of Prefect, fsspec, S3, GCS and SMB call it when a file is not there.
+NOT_THERE = re.compile(r"(?i)not ?found|does ?n[o']t exist|no ?such|404")
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}  # Windows
 FIELDS = frozenset({"date", "time", "job", "seed", "stage", "index", "checkpoint", "run"})
 
 
@@ -67,12 +71,12 @@ class Gallery(Block):
     @classmethod
     def _known_fields(cls, template: str) -> str:
         try:
-            template.format_map(dict.fromkeys(FIELDS, "x"))
-        except (KeyError, IndexError, ValueError, AttributeError) as error:
-            raise ValueError(
-                f"the template may use {', '.join(sorted(FIELDS))} in braces, nothing else: {error!r}"
-            ) from None
-        if "{seed}" not in template and "{index}" not in template:
+            used = [part[1:] for part in Formatter().parse(template) if part[1] is not None]
+        except ValueError as error:
+            raise ValueError(f"the template's braces do not match: {error}") from None
+        if any(name not in FIELDS or spec or conversion for name, spec, conversion in used):
+            raise ValueError(f"the template may use {', '.join(sorted(FIELDS))} in braces, nothing else")
+        if not {"seed", "index"} & {name for name, _, _ in used}:
             raise ValueError("the template needs {seed} or {index}: the pictures of a job would share one name")
         return template
 
@@ -83,8 +87,8 @@ class Gallery(Block):
         absolute paths in the template are dropped.
         """
         path = self.template.format_map({key: _plain(value) for key, value in fields.items()})
-        parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", "..", ".")]
-        return "/".join(part.replace(":", "-") for part in parts)
+        parts = [_segment(part) for part in path.replace("\\", "/").split("/")]
+        return "/".join(part for part in parts if part)
 
     def put(self, name: str, content: bytes) -> str:
         """Write ``content`` whole at ``name``; returns where it now is, as a person would open it.
@@ -117,22 +121,32 @@ class Gallery(Block):
 
     def _read(self, path: str) -> bytes | None:
         if not self.file_system:
-            local = self.local_folder / path
+            local = self._local(path)
             return local.read_bytes() if local.exists() else None
         try:
             return bytes(self._loaded().read_path(self._remote(path)))
-        except Exception:
-            # Each file system block says "not there" with an error of its own; a broken one fails at the write.
-            return None
+        except Exception as error:
+            # Each file system block says "not there" with an error of its own. Any other is no leave to write:
+            # what cannot be read just now may be a picture.
+            if NOT_THERE.search(f"{type(error).__name__} {error}"):
+                return None
+            raise
 
     def _write(self, path: str, content: bytes) -> str:
         if self.file_system:
             self._loaded().write_path(self._remote(path), content)
         else:
-            write_whole(self.local_folder / path, content)
+            write_whole(self._local(path), content)
         return self.where(path)
 
+    def _local(self, path: str) -> Path:
+        if not (local := (self.local_folder / path)).resolve().is_relative_to(self.local_folder):
+            raise ValueError(f"{path} would lie outside of the gallery {self.local_folder}")
+        return local
+
     def _remote(self, path: str) -> str:
+        if ".." in path.split("/"):
+            raise ValueError(f"{path} would lie outside of the gallery {self.file_system}")
         return f"{self.folder.strip('/')}/{path}".lstrip("/")
 
     @property
@@ -161,4 +175,15 @@ class Gallery(Block):
 def _plain(value: object) -> str:
     """``value`` with only letters, digits, dot, dash and underscore; never empty, never dots alone."""
     text = re.sub(r"[^\w.\-]+", "-", str(value)).strip("-.")
-    return text[:80] or "untitled"
+    return _cut(text, 80).strip("-.") or "untitled"
+
+
+def _segment(part: str) -> str:
+    """One folder's or file's name as every operating system takes it; empty for what is no name."""
+    part = _cut(re.sub(r'[\x00-\x1f<>:"|?*]', "-", part).strip(), 200).rstrip(". ")
+    return f"_{part}" if part.partition(".")[0].strip().upper() in RESERVED else part
+
+
+def _cut(text: str, most: int) -> str:
+    """``text`` in at most so many bytes: file systems count bytes, and 80 Chinese letters are 240 of them."""
+    return text.encode()[:most].decode(errors="ignore")
