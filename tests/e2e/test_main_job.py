@@ -111,7 +111,9 @@ def test_a_wrong_name_fails_before_the_gpu(house: House) -> None:
 
 def test_a_cancel_interrupts_the_webui_within_two_seconds(house: House) -> None:
     house.webui.steps.step_time = 0.2
-    run = house.start({"name": "cancelled", "checkpoint": "ink", "txt2img": {"prompt": "a boat", **SMALL, "steps": 150}})
+    run = house.start(
+        {"name": "cancelled", "checkpoint": "ink", "txt2img": {"prompt": "a boat", **SMALL, "steps": 150}}
+    )
     until("painting", lambda: house.painted() and house.webui.state.sampling_step >= 2)
     house.is_in(run, "RUNNING")
 

@@ -1,0 +1,131 @@
+"""What a person clicks, in the real Prefect UI in Chromium.
+
+With DARKROOM_SCREENSHOTS=folder the pages are kept as pictures; those of the README were made so.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from tests.e2e.conftest import House, until
+
+ARGUMENTS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
+PATIENCE = 30_000  # milliseconds; two shared cores
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    assert chromium, "the tests of the UI need Chromium: scripts/chromium.sh"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS.split())
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, house: House) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+def keep(page: Page, name: str, *, full_page: bool = False) -> None:
+    if folder := os.environ.get("DARKROOM_SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=full_page)
+
+
+def form_field(page: Page, label: str) -> Locator:
+    """A field of Prefect's form by its label, whose HTML ties the two together only by nesting."""
+    header = page.locator(":scope > .p-label__header .schema-form-property__label")
+    exactly = re.compile(rf"^\s*{re.escape(label)}( \(Optional\))?\s*$")
+    return page.locator(".p-label", has=header.filter(has_text=exactly)).last
+
+
+def fill(page: Page, label: str, value: str) -> None:
+    form_field(page, label).locator("textarea, input").first.fill(value)
+
+
+def newest_run(house: House, name: str) -> str:
+    body = {"flow_runs": {"name": {"any_": [name]}}, "limit": 1}
+    [run] = until(f"a run named {name}", lambda: house.call("POST", "/flow_runs/filter", body))
+    return run["id"]
+
+
+def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, page: Page) -> None:
+    house.webui.steps.step_time = 0.1
+    ui = house.api.removesuffix("/api")
+    page.goto(f"{ui}/deployments/deployment/{house.deployment()['id']}/run")
+    page.get_by_text("Txt2Img", exact=True).click()
+    fill(page, "Name", "by-hand")
+    fill(page, "Checkpoint", "photo")
+    fill(page, "Pictures", "3")
+    fill(page, "Prompt", "portrait of a lighthouse keeper")
+    fill(page, "Sampling steps", "40")
+    fill(page, "Seed", "11")
+    for side in ("Width", "Height"):
+        fill(page, side, "384")
+    # The block picker: the connection is chosen by name, its password never passes through the form.
+    form_field(page, "webui").get_by_text("WebUI", exact=True).click()
+    form_field(page, "webui").locator(".p-select-button__control").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option", name="default").click()
+    keep(page, "form", full_page=True)
+    page.get_by_role("button", name="Submit").click()
+
+    run = newest_run(house, "by-hand")
+    assert house.run(run)["parameters"]["webui"]["$ref"], "a reference, not the block's fields"
+    page.goto(f"{ui}/runs/flow-run/{run}")
+    expect(page.get_by_text(re.compile(r"txt2img [123]/3: step \d+/40, \d+ %")).first).to_be_visible()
+    page.get_by_text("Artifacts", exact=True).first.click()
+    expect(page.get_by_text("txt2img-progress").first).to_be_visible()
+    page.get_by_text("Logs", exact=True).first.click()
+    expect(page.get_by_text(re.compile(r"txt2img 2/3: step \d+/40, \d+ %")).first).to_be_visible()
+    keep(page, "run")
+
+    assert house.ends(run)["state_type"] == "COMPLETED", house.logs(run)[-5:]
+    page.goto(f"{ui}/artifacts/artifact/{house.artifacts(run)['contact-sheet']['id']}")
+    thumbnails = page.locator("img[src^='data:image/jpeg']")
+    expect(thumbnails).to_have_count(3)
+    until("the thumbnails are drawn", lambda: thumbnails.first.evaluate("image => image.naturalWidth") > 0)
+    expect(page.get_by_text("seed 12").first).to_be_visible()
+    keep(page, "contact-sheet")
+
+
+def test_the_retry_button_repeats_only_what_failed(house: House, page: Page) -> None:
+    house.arm(kind="error", like="out of memory", contains="-txt2img-2-")
+    job = {"name": "by-button", "checkpoint": "ink", "images": 2}
+    run = house.start(job | {"txt2img": {"prompt": "a castle", "steps": 4, "width": 128, "height": 128, "seed": 5}})
+    assert house.ends(run)["state_type"] == "FAILED"
+    house.forget()
+
+    page.goto(f"{house.api.removesuffix('/api')}/runs/flow-run/{run}")
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+    keep(page, "failed")
+    page.get_by_role("button", name="Retry").click()
+    page.get_by_role("dialog").get_by_role("button", name="Retry").click()
+    until("it runs again", lambda: house.run(run)["state_type"] == "COMPLETED")
+    assert [body["seed"] for _, body in house.painted()] == [6]
+
+
+def test_the_blocks_have_readable_forms(house: House, page: Page) -> None:
+    ui = house.api.removesuffix("/api")
+    page.goto(f"{ui}/blocks/catalog/webui/create")
+    for label in ("Address", "User", "Password", "Verify TLS", "CA bundle"):
+        expect(page.get_by_text(label, exact=False).first).to_be_visible()
+    keep(page, "webui-block")
+    page.goto(f"{ui}/blocks/catalog/gallery/create")
+    for label in ("Folder", "File system block", "File names"):
+        expect(page.get_by_text(label, exact=False).first).to_be_visible()
