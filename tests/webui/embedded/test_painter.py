@@ -216,7 +216,7 @@ def test_nothing_is_drawn_before_the_first_step_is_asked_for(monkeypatch: pytest
 
     drawn: list[object] = []
     compose = ensemble.compose
-    monkeypatch.setattr(ensemble, "compose", lambda *args: drawn.append(args) or compose(*args))
+    monkeypatch.setattr(ensemble, "compose", lambda *args, **more: drawn.append(args) or compose(*args, **more))
     run = paint(Brief("a cat", width=64, height=64))
     assert not drawn
     next(run)

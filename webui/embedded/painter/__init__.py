@@ -4,8 +4,9 @@ The sampler is the real thing; its denoiser is closed form: the posterior mean u
 pictures composed from the prompt (`Ensemble`), each with the texture of the checkpoint's style around it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -46,19 +47,8 @@ class Step:
 
     number: int
     total: int
-    _brief: Brief
-    _noisy: Array
-    _clean: Array
-    _noise: float
-
-    def preview(self) -> Image.Image:
-        """The picture as estimated now."""
-        return _decode(self._brief, self._clean)
-
-    def image(self) -> Image.Image:
-        """The picture as it is now, with the noise that is left: what an interrupted run returns."""
-        # a picture's spread is about 0.5 of the range -1..1: keep the total at that
-        return _decode(self._brief, self._noisy * np.float32(0.5 / (0.25 + self._noise**2) ** 0.5))
+    preview: Callable[[], Image.Image]  # the picture as estimated now
+    image: Callable[[], Image.Image]  # with the noise that is left: what an interrupted run returns
 
 
 def sampling_steps(brief: Brief) -> int:
@@ -73,28 +63,24 @@ def sampling_steps(brief: Brief) -> int:
 def paint(brief: Brief) -> Iterator[Step]:
     """The picture, one sampler step at a time; stop iterating to interrupt."""
     total = sampling_steps(brief)
-    size = brief.width, brief.height
-    strength = brief.denoising_strength if brief.init_image is not None else 1.0
-    if brief.init_image is not None and strength <= 0:
-        start = np.asarray(brief.init_image, np.float32) / np.float32(127.5) - 1
-        yield Step(1, 1, brief, start, start, 0.0)
+    if brief.init_image is not None and brief.denoising_strength <= 0:
+        keep = brief.init_image.convert("RGB").copy
+        yield Step(1, 1, keep, keep)
         return
     chance = Chance(brief.seed, brief.subseed, brief.subseed_strength)
-    ensemble = Ensemble(brief, chance, size, strength)
-    levels = noise_levels(max(brief.steps, 1), brief.sampler_name, brief.scheduler)[-total - 1 :]
     shape = brief.height, brief.width, 3
+    ensemble = Ensemble(brief, chance)
+    levels = noise_levels(max(brief.steps, 1), brief.sampler_name, brief.scheduler)[-total - 1 :]
     x = ensemble.start() + np.float32(levels[0]) * chance.normal("noise", *shape)
     run = sample(x, levels, ensemble.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape))
     for number, (noisy, clean, noise) in enumerate(run, 1):
-        yield Step(number, total, brief, noisy, clean, noise)
+        # a picture's spread is about 0.5 of the range -1..1: keep the total at that
+        scale = 0.5 / (0.25 + noise**2) ** 0.5
+        yield Step(number, total, partial(_decode, brief, clean), partial(_decode, brief, noisy, scale))
 
 
-def _decode(brief: Brief, picture: Array) -> Image.Image:
-    if brief.vae:  # a decoder's tone: a little more or less contrast and warmth
-        chance = Chance(0).child("vae", brief.vae)
-        tone = [chance(channel, 0.94, 1.06) for channel in range(3)]
-        picture = picture * np.asarray(tone, np.float32) * np.float32(chance("contrast", 0.92, 1.08))
-    painted = Image.fromarray((np.clip(picture, -1, 1) * 127.5 + 128).clip(0, 255).astype(np.uint8))
+def _decode(brief: Brief, picture: Array, scale: float = 1.0) -> Image.Image:
+    painted = Image.fromarray((picture * np.float32(127.5 * scale) + 128).clip(0, 255).astype(np.uint8))
     if brief.mask is None or brief.init_image is None:
         return painted
     return Image.composite(painted, brief.init_image.convert("RGB"), brief.mask.convert("L"))
