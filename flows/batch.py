@@ -98,7 +98,13 @@ def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{context.task_run.flow_run_id}-{parameters['file']}"
 
 
-@task(name="read the file", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
+@task(
+    name="read the file",
+    task_run_name="read the file",
+    cache_key_fn=_once_per_run,
+    persist_result=True,
+    result_serializer="json",
+)
 def read_file_once(file: str) -> str:
     """A reference to the file's jobs in the store: a retry works on the same ones, whatever became of the file."""
     return keep_jobs(file)

@@ -109,6 +109,7 @@ class Item:
 
 @task(
     name="preflight",
+    task_run_name="preflight",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=RETRIES,
@@ -171,7 +172,7 @@ def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{context.task_run.flow_run_id}-settled"
 
 
-@task(name="settle", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
+@task(name="settle", task_run_name="settle", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
 def settle(jobs: list[GenerationJob]) -> list[GenerationJob]:
     """The jobs with all that a retry must find as it was: seeds drawn for −1, and the given files in the store.
 
