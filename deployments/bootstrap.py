@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import load_flow_from_entrypoint
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from blocks import connection, gallery
 from blocks.connection import WebUI
@@ -159,7 +161,7 @@ def ensure_deployment(client: SyncPrefectClient, planned: Planned, say: Say) -> 
 
 
 def _build(planned: Planned) -> RunnerDeployment:
-    flow = load_flow_from_entrypoint(planned.entrypoint)
+    flow: Flow[Any, Any] = load_flow_from_entrypoint(planned.entrypoint)
     said = [planned.model_dump(mode="json", exclude={"schedules"}), flow.description, repr(flow.parameters)]
     return RunnerDeployment.from_flow(
         flow,
@@ -179,11 +181,15 @@ def _build(planned: Planned) -> RunnerDeployment:
 
 def _differs(there: DeploymentSchedule, timetable: Timetable) -> bool:
     """Whether the timetable itself changed; its switch is the user's."""
-    wanted = timetable.schedule()
-    same = type(there.schedule) is type(wanted) and (
-        there.schedule.model_dump(exclude={"anchor_date"}) == wanted.model_dump(exclude={"anchor_date"})
-    )
-    return not same or there.parameters != timetable.parameters
+    return _rule(there.schedule) != _rule(timetable.schedule()) or there.parameters != timetable.parameters
+
+
+def _rule(schedule: BaseModel) -> dict[str, Any]:
+    """What a schedule says, without the beginnings that Prefect fills in."""
+    said = schedule.model_dump(mode="json", exclude={"anchor_date"})
+    if "rrule" in said:
+        said["rrule"] = re.sub(r"DTSTART[^\n]*\n|RRULE:", "", said["rrule"])
+    return said
 
 
 def workers_online() -> list[str]:

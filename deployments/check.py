@@ -11,6 +11,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
+from blocks.settings import settings
 from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
 from webui.client import WebUIClient
 from webui.errors import WebUIError
@@ -28,18 +29,24 @@ def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
 
 def _findings(api_url: str | None) -> Iterator[Finding]:
     yield from _prefect(api_url)
-    yield from _webui()
-    yield _gallery()
+    answers = api_url is not None and _api_problem() is None
+    yield from _webui(answers)
+    yield _gallery(answers)
+
+
+def _api_problem() -> Exception | None:
+    with get_client(sync_client=True) as client:
+        return client.api_healthcheck()
 
 
 def _prefect(api_url: str | None) -> Iterator[Finding]:
     if api_url is None:
         yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
         return
+    if (problem := _api_problem()) is not None:
+        yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
+        return
     with get_client(sync_client=True) as client:
-        if (problem := client.api_healthcheck()) is not None:
-            yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
-            return
         yield True, f"Prefect: {api_url}, version {client.api_version()}"
         yield from _pool(client)
         try:
@@ -66,11 +73,15 @@ def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
     yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
 
 
-def _webui() -> Iterator[Finding]:
+def _webui(prefect: bool) -> Iterator[Finding]:
+    """``prefect``: whether there is one to ask for the block."""
     try:
-        connection = WebUI.chosen(None)
-    except Exception as error:  # no Prefect to ask for the block, or no such block
+        connection = WebUI.chosen(None) if prefect else WebUI.from_settings()
+    except ValueError as error:
         yield False, f"WebUI: {error}"
+        return
+    if connection is None:
+        yield False, "WebUI: DARKROOM_WEBUI_URL is not set, and without Prefect there is no block to ask"
         return
     client = connection.get_client()
     try:
@@ -88,11 +99,8 @@ def _kind(client: WebUIClient) -> str:
     return f"{'Forge' if client.is_forge() else 'AUTOMATIC1111'} {version}".strip()
 
 
-def _gallery() -> Finding:
-    try:
-        gallery = Gallery.chosen(None)
-    except Exception as error:
-        return False, f"gallery: {error}"
+def _gallery(prefect: bool) -> Finding:
+    gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
     if gallery.file_system:
         return True, f"gallery: {gallery.file_system} (not tried)"
     folder: Path = gallery.local_folder

@@ -1,4 +1,4 @@
-"""``darkroom``: up, run, deploy, worker, webui, check.
+"""``darkroom``: up, run, deploy, worker, webui, plan, check.
 
 Prefect is imported inside the commands: its address has to be in the environment before that.
 """
@@ -223,6 +223,29 @@ def webui(
         str(settings().home / "webui"),
     ]
     os.execv(sys.executable, arguments)
+
+
+@app.command
+def plan() -> int:
+    """What waits in the pool, in the order in which it would start, and why. Changes nothing."""
+    _need_prefect()
+    import asyncio
+
+    from prefect.client.orchestration import get_client
+
+    from deployments.bootstrap import POOL
+    from deployments.planner import Planner
+
+    async def show() -> None:
+        async with get_client() as client:
+            turns = await Planner(client, POOL).turns()
+        for number, turn in enumerate(turns, start=1):
+            say(f"{number:4}  {turn.run.name}  ({turn.reason})")
+        if not turns:
+            say("nothing waits")
+
+    asyncio.run(show())
+    return 0
 
 
 @app.command

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from types import TracebackType
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -161,7 +162,7 @@ def _pictures(run: FlowRun) -> list[str]:
     """Where the pictures are, as the flow returned it."""
     assert run.state is not None
     try:
-        result = run.state.result(raise_on_failure=False)
+        result: Any = run.state.result(raise_on_failure=False)
     except Exception as error:
         return [f"(the pictures' paths could not be read here: {error}; see the contact sheet in Prefect)"]
     return [str(getattr(one, "path", None) or one.get("path")) for one in result]

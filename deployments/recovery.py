@@ -64,7 +64,7 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     return found
 
 
-async def recover_runs(client: PrefectClient, pool: str, being_submitted: set[UUID] | None = None) -> None:
+async def recover_runs(client: PrefectClient, pool: str) -> None:
     """One look: put right what Prefect believes of runs whose process is dead."""
     types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     runs = await client.read_flow_runs(
@@ -89,12 +89,11 @@ async def _put_right(client: PrefectClient, run: FlowRun, processes: list[psutil
         return
     elif run.state.is_pending() and age > START_GRACE:
         logger.warning("run %s: its worker died before it began; back into the queue", run.name)
-        state = Scheduled(message="its worker died before it began")
-        await client.set_flow_run_state(run.id, state, force=True)
+        await client.set_flow_run_state(run.id, Scheduled(message="its worker died before it began"), force=True)
     elif run.state.is_running() and age > GRACE:
         logger.warning("run %s: its process is dead", run.name)
-        state = Crashed(message="its process is gone (killed, or out of memory); Retry goes on where it stopped")
-        await client.set_flow_run_state(run.id, state, force=True)
+        message = "its process is gone (killed, or out of memory); Retry goes on where it stopped"
+        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
 
 
 async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[psutil.Process], age: timedelta) -> None:

@@ -243,6 +243,7 @@ def main() -> int:
         if request is None:
             return server.exit_code
         request.become()
+    sys.modules.pop("prefect.engine", None)  # runpy warns of a module that it runs and that was imported before
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
     return 0
 

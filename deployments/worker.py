@@ -11,6 +11,7 @@ import contextlib
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 from deployments import recovery
 from deployments.bootstrap import POOL
 from deployments.house import READY_LINE
+from deployments.planner import Planner
 from deployments.wake import listen
 from deployments.warm import COLD_START, WarmStart
 
@@ -45,6 +47,10 @@ class Configuration(ProcessJobConfiguration):
         super().prepare_for_flow_run(*args, **kwargs)
 
 
+# Prefect warns that this takes the place of its own worker of that type in this process; so it should.
+warnings.filterwarnings("ignore", message="Type 'DarkroomWorker'")
+
+
 class DarkroomWorker(ProcessWorker):
     """Prefect's process worker with our way to start a process, and one hand-out at a time."""
 
@@ -54,11 +60,31 @@ class DarkroomWorker(ProcessWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turn = asyncio.Lock()
+        self._planner: Planner | None = None
+        self._gave = False
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Ask the pool for runs and start them."""
+        """Start what the pool hands out, in the planner's order.
+
+        The order is put right after each hand-out, while nobody waits for it; before one only if the last gave
+        nothing, because what waits now has come since.
+        """
         async with self._turn:
-            return await super().get_and_submit_flow_runs()
+            if not self._gave:
+                await self._plan()
+            runs = await super().get_and_submit_flow_runs()
+            self._gave = bool(runs)
+            if runs:
+                await self._plan()
+            return runs
+
+    async def _plan(self) -> None:
+        """A failure costs the order, not the runs."""
+        try:
+            self._planner = self._planner or Planner(self.client, POOL)
+            await self._planner.arrange()
+        except Exception as error:
+            logger.warning("the order could not be planned: %s", error)
 
 
 async def supervise() -> None:
@@ -74,7 +100,7 @@ async def supervise() -> None:
     warm = WarmStart()
     cold = os.environ.get(COLD) == "1"
     if not cold:
-        Configuration.start = staticmethod(lambda: warm.command)  # type: ignore[method-assign]
+        Configuration.start = staticmethod(lambda: warm.command)
     woken = asyncio.Event()
     duties = [
         _always(lambda: listen(woken)),

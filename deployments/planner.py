@@ -1,0 +1,206 @@
+"""The order of what waits: jobs whose checkpoint is loaded go first, and nobody waits for late-comers for long.
+
+Loading a checkpoint costs seconds to minutes, so runs of one checkpoint are taken together. What a user set comes
+first: a queue with a higher priority is emptied before the next. Within a priority, a run may be passed over only by
+runs that were due at most ``PATIENCE`` after it. So however long jobs of the loaded checkpoint keep arriving, a run
+waits for those of its first ten minutes, and for no later one; and jobs submitted together are sorted as if their
+order meant nothing, which is the least number of loads.
+
+Why not the published rules: a window of 32 places (InvokeAI) leaves more loads than needed for 60 jobs at once, and
+alone it bounds nothing, because the place that a job leaves in the window is taken by the next newcomer. A weight of
+10 × waiting + seconds waited (SwarmUI) chooses among models by how many want them; with one GPU and one model at a
+time, the oldest run's turn then depends on what others submit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from blocks.connection import WebUI
+from webui.errors import WebUIError
+
+PATIENCE = timedelta(minutes=10)
+PAGE = 200  # runs in one of Prefect's answers, at most
+LONGEST = 1000  # runs that are looked at; more wait their turn in Prefect's order
+A_MOMENT = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run that waits. ``priority`` 1 is the highest; ``begins`` and ``ends`` are its first and last checkpoint."""
+
+    id: UUID
+    name: str
+    due: datetime
+    priority: int = 1
+    begins: str = ""
+    ends: str = ""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A run at its place, and why it is there."""
+
+    run: Waiting
+    reason: str
+
+
+def plan(waiting: Sequence[Waiting], loaded: str = "") -> list[Turn]:
+    """The order in which the runs should start while ``loaded`` is the checkpoint on the GPU."""
+    left = sorted(waiting, key=lambda run: (run.priority, run.due, str(run.id)))
+    turns: list[Turn] = []
+    while left:
+        oldest = left[0]
+        may = (run for run in left if run.priority == oldest.priority and run.due <= oldest.due + PATIENCE)
+        chosen = next((run for run in may if run.begins and run.begins == loaded), oldest)
+        turns.append(Turn(chosen, _reason(chosen, oldest, loaded)))
+        left.remove(chosen)
+        loaded = chosen.ends or loaded
+    return turns
+
+
+def _reason(chosen: Waiting, oldest: Waiting, loaded: str) -> str:
+    name = chosen.begins.rpartition("|")[2]
+    if chosen.begins and chosen.begins == loaded:
+        return f"{name} is loaded" + (f"; before {oldest.name}, due earlier" if chosen is not oldest else "")
+    return f"the longest waiting; loads {name}" if name else "the longest waiting"
+
+
+def checkpoints_of(parameters: dict[str, Any]) -> tuple[str, str]:
+    """The first and last checkpoint that a run's parameters name, each with the WebUI that loads it."""
+    jobs = [job for job in (parameters.get("job"), *_listed(parameters.get("jobs"))) if isinstance(job, dict)]
+    if not jobs:
+        return "", ""
+    webui = parameters.get("webui")
+    place = str(webui) if webui else ""
+    img2img = jobs[-1].get("img2img")
+    last = (img2img.get("checkpoint") if isinstance(img2img, dict) else None) or jobs[-1].get("checkpoint")
+    return f"{place}|{plain(jobs[0].get('checkpoint'))}", f"{place}|{plain(last)}"
+
+
+def plain(checkpoint: object) -> str:
+    """A checkpoint's name without hash and ending, so that its title and its file count as the same."""
+    return re.sub(r"( \[[0-9a-f]+\])?$", "", str(checkpoint or "")).removesuffix(".safetensors").removesuffix(".ckpt")
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+class Planner:
+    """Keeps the right run at the head of a pool's queue; remembers what is loaded.
+
+    The pool hands out by queue priority, then by scheduled time. So the run whose turn it is gets a scheduled time
+    just before the longest waiting one's; all others keep theirs, and with it their place.
+    """
+
+    def __init__(self, client: PrefectClient, pool: str) -> None:
+        self._client = client
+        self._pool = pool
+        self._loaded: str | None = None
+
+    async def turns(self) -> list[Turn]:
+        """What waits now, in order."""
+        waiting = await self._waiting()
+        return plan(waiting, await self._now_loaded()) if waiting else []
+
+    async def arrange(self) -> Turn | None:
+        """Put the run whose turn it is at the head; returns it if it had to be moved."""
+        waiting = await self._waiting()
+        if len(waiting) < 2:
+            return None
+        first = plan(waiting, await self._now_loaded())[0]
+        head = min(waiting, key=lambda run: (run.priority, run.due, str(run.id)))
+        if first.run.id == head.id:
+            return None
+        run = await self._client.read_flow_run(first.run.id)
+        if run.state is None or not run.state.is_scheduled():
+            return None  # another worker was faster
+        await self._client.set_flow_run_state(run.id, _at(run.state, head.due - A_MOMENT))
+        return first
+
+    async def _waiting(self) -> list[Waiting]:
+        """The scheduled runs that are due, with their queue's priority."""
+        now = datetime.now(UTC)
+        due = FlowRunFilterNextScheduledStartTime(before_=now)
+        runs: list[FlowRun] = []
+        while len(runs) < LONGEST:
+            page = await self._read(StateType.SCHEDULED, due, offset=len(runs))
+            runs += page
+            if len(page) < PAGE:
+                break
+        if len(runs) < 2:
+            return [_waits(run, {}) for run in runs]
+        queues = await self._client.read_work_queues(work_pool_name=self._pool)
+        paused = {queue.name for queue in queues if queue.is_paused}
+        priorities = {queue.name: queue.priority or 1 for queue in queues}
+        return [_waits(run, priorities) for run in runs if run.work_queue_name not in paused]
+
+    async def _now_loaded(self) -> str:
+        """The checkpoint on the GPU when the active runs are through; else what the WebUI says."""
+        active = await self._read(StateType.PENDING, None) + await self._read(StateType.RUNNING, None)
+        for run in sorted(active, key=lambda run: str(run.start_time or run.created)):
+            self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
+        if self._loaded is None:
+            self._loaded = await _ask_webui()
+        return self._loaded
+
+    async def _read(
+        self, state: StateType, due: FlowRunFilterNextScheduledStartTime | None, offset: int = 0
+    ) -> list[FlowRun]:
+        return await self._client.read_flow_runs(
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])), next_scheduled_start_time=due
+            ),
+            sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
+            limit=PAGE,
+            offset=offset,
+        )
+
+
+def _waits(run: FlowRun, priorities: dict[str, int]) -> Waiting:
+    begins, ends = checkpoints_of(run.parameters)
+    due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
+    return Waiting(run.id, run.name, due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+
+
+def _at(state: State[Any], when: datetime) -> State[Any]:
+    """The same state (a retry stays one), due at another time."""
+    return State(
+        type=StateType.SCHEDULED,
+        name=state.name,
+        message=state.message,
+        state_details=StateDetails(scheduled_time=when),
+    )
+
+
+async def _ask_webui() -> str:
+    """What the default WebUI has selected; nothing where it can't be asked."""
+
+    def ask() -> str:
+        client = WebUI.chosen(None).get_client()
+        return f"|{plain(client.options().get('sd_model_checkpoint'))}"
+
+    with contextlib.suppress(WebUIError, ValueError):
+        return await asyncio.to_thread(ask)
+    return ""
