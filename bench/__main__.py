@@ -12,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import batches, firststep, idle, polling, progress, results, tables
+from bench import batches, firststep, history, idle, loads, memory, polling, progress, results, tables
 from bench.goals import Figure
 from bench.rig import Rig
 
@@ -22,6 +22,7 @@ SUBSET: dict[str, Group] = {
     "idle": lambda rig: idle.measure(rig, runs=8, stock_runs=2),
     "firststep": lambda rig: firststep.measure(rig, runs=5, stock_runs=2),
     "batches": lambda rig: batches.measure(rig, pictures={"batch_1s": 15, "batch_200ms": 30}),
+    "loads": lambda rig: loads.measure(rig, jobs=18),
     "progress": lambda rig: progress.measure(rig, images=2),
     "polling": lambda rig: polling.measure(rig, repeats=4),
 }
@@ -29,8 +30,11 @@ FULL: dict[str, Group] = {
     "idle": lambda rig: idle.measure(rig, runs=30, stock_runs=8),
     "firststep": lambda rig: firststep.measure(rig, runs=15, stock_runs=8),
     "batches": lambda rig: batches.measure(rig, pictures={"batch_1s": 100, "batch_200ms": 100}),
+    "loads": lambda rig: loads.measure(rig, jobs=60),
     "progress": lambda rig: progress.measure(rig, images=12),
     "polling": lambda rig: polling.measure(rig, repeats=15),
+    "history": lambda rig: history.measure(rig, queued=12, single=8),
+    "memory": lambda rig: memory.measure(rig, runs=1000),
 }
 FRESH = {"history", "memory"}  # they need a database without anybody else's runs
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from blocks.files import write_whole
 FILE = Path(__file__).with_name("results.json")
 
 
-def figure(value: float, against: dict[str, float], unit: str, n: int | str, **more: Any) -> Figure:
+def figure(value: float, against: Mapping[str, float], unit: str, n: int | str, **more: Any) -> Figure:
     """One entry. ``more``: what else belongs to it, such as ``p95``. Numbers are kept to four significant digits."""
     return {
         "value": _short(value),
