@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr, field_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from blocks.settings import settings
 from webui.client import Timeouts, WebUIClient
@@ -35,6 +35,9 @@ class WebUI(Block):
     _logo_url: ClassVar[Any] = (
         "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/webhook.png"
     )
+
+    # An address with a password in it is refused, and must not stand in the error that says so.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
     base_url: str = Field(

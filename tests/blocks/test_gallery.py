@@ -1,0 +1,141 @@
+"""Pictures go where the template says, never outside, never over another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from blocks.gallery import Gallery
+from blocks.settings import settings
+
+FIELDS: dict[str, Any] = {
+    "date": "2026-11-21", "time": "10-00-00", "job": "castle", "seed": 7, "stage": "txt2img", "index": "0001",
+    "checkpoint": "photo", "run": "01234567",
+}  # fmt: skip
+
+
+def test_the_default_reads_well() -> None:
+    assert Gallery(folder="x").name(**FIELDS) == "2026-11-21/castle/castle-7-txt2img"
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("../../{seed}", "7"),
+        ("/etc/{seed}", "etc/7"),
+        ("//etc/{seed}", "etc/7"),
+        ("///{seed}", "7"),
+        ("C:\\windows\\{seed}", "C-/windows/7"),
+        ("\\\\host\\share\\{seed}", "host/share/7"),
+        ("a/./b/.../{seed}", "a/b/7"),
+        (".. /{seed}", "7"),
+        ("con/{seed}", "_con/7"),
+        ("NUL.txt/{seed}", "_NUL.txt/7"),
+        ("lpt1/{seed}", "_lpt1/7"),
+        ("a\x00b\n/{seed}", "a-b-/7"),
+        ("trailing. /{seed}", "trailing/7"),
+        ("{job}?*|/{seed}", "castle---/7"),
+    ],
+)
+def test_a_template_cannot_leave_the_gallery(tmp_path: Path, template: str, name: str) -> None:
+    gallery = Gallery(folder=str(tmp_path / "gallery"), template=template)
+    assert gallery.name(**FIELDS) == name
+    path = Path(gallery.put(f"{gallery.name(**FIELDS)}.png", b"x"))
+    assert path.is_relative_to(tmp_path / "gallery")
+
+
+@pytest.mark.parametrize("value", ["../../etc", "/etc/passwd", "..", "", "a\\b", "con", "\x00", "~root", "名" * 300])
+@pytest.mark.parametrize("field", ["job", "checkpoint", "stage"])
+def test_no_field_can_leave_it_either(tmp_path: Path, field: str, value: str) -> None:
+    gallery = Gallery(folder=str(tmp_path / "gallery"), template="{job}/{checkpoint}/{stage}-{seed}")
+    path = Path(gallery.put(f"{gallery.name(**FIELDS | {field: value})}.png", b"x"))
+    assert path.resolve().is_relative_to(tmp_path / "gallery")
+    assert len(path.relative_to(tmp_path / "gallery").parts) == 3
+
+
+@pytest.mark.parametrize("name", ["../x.png", "/tmp/x.png", "a/../../x.png"])
+def test_put_itself_refuses_what_is_outside(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="outside of the gallery"):
+        Gallery(folder=str(tmp_path / "gallery")).put(name, b"x")
+    assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{date}", "{seed.__class__}", "{seed!r}", "{seed:>9999999}", "{nope}-{seed}", "{}", "{0}{seed}", "{seed"],
+)
+def test_a_template_of_anything_else_is_refused(template: str) -> None:
+    with pytest.raises(ValidationError, match="template"):
+        Gallery(folder="x", template=template)
+
+
+def test_nothing_is_overwritten_and_the_same_content_stays_one_file(tmp_path: Path) -> None:
+    gallery = Gallery(folder=str(tmp_path))
+    first, again, other = (gallery.put("a/b.png", content) for content in (b"one", b"one", b"two"))
+    assert first == again == str(tmp_path / "a/b.png")
+    assert other == str(tmp_path / "a/b-2.png")
+    assert Path(first).read_bytes() == b"one"
+    gallery.put_beside(other, b"{}")
+    assert (tmp_path / "a/b-2.json").read_bytes() == b"{}"
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["b-2.json", "b-2.png", "b.png"]
+
+
+def test_a_relative_folder_lies_beside_the_default_gallery(tmp_path: Path, home: Path) -> None:
+    assert Gallery(folder="elsewhere").local_folder == (settings().gallery.parent / "elsewhere").resolve()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_file_system_block_by_its_slug(tmp_path: Path) -> None:
+    from prefect.filesystems import LocalFileSystem
+
+    LocalFileSystem(basepath=str(tmp_path / "share")).save("gallery-test", overwrite=True)
+    gallery = Gallery(folder="pictures", file_system="local-file-system/gallery-test")
+    first, again, other = (gallery.put("a/b.png", content) for content in (b"one", b"one", b"two"))
+    assert first == again == "local-file-system/gallery-test:pictures/a/b.png"
+    assert other.endswith("b-2.png")
+    gallery.put_beside(other, b"{}")
+    share = tmp_path / "share/pictures/a"
+    assert {path.name: path.read_bytes() for path in share.iterdir()} == {
+        "b.png": b"one", "b-2.png": b"two", "b-2.json": b"{}",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="outside of the gallery"):
+        gallery.put("../x.png", b"x")
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_remote_file_system_block(tmp_path: Path) -> None:
+    from prefect.filesystems import RemoteFileSystem
+
+    RemoteFileSystem(basepath="memory://bucket").save("gallery-remote", overwrite=True)
+    gallery = Gallery(folder="/pictures/", file_system="remote-file-system/gallery-remote")
+    assert gallery.put("b.png", b"one") == gallery.put("b.png", b"one")
+    assert gallery.put("b.png", b"two").endswith("pictures/b-2.png")
+
+
+def test_what_cannot_be_read_just_now_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Flaky:
+        written = 0
+
+        def read_path(self, path: str) -> bytes:
+            raise TimeoutError("the bucket does not answer")
+
+        def write_path(self, path: str, content: bytes) -> None:
+            self.written += 1
+
+    flaky = Flaky()
+    monkeypatch.setattr(Gallery, "_loaded", lambda self: flaky)
+    with pytest.raises(TimeoutError):
+        Gallery(folder="x", file_system="s3-bucket/pictures").put("b.png", b"x")
+    assert flaky.written == 0
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_block_that_holds_no_files_is_named() -> None:
+    from prefect.blocks.system import Secret
+
+    Secret(value="x").save("no-files", overwrite=True)
+    with pytest.raises(ValueError, match="secret/no-files cannot hold files"):
+        Gallery(folder="x", file_system="secret/no-files").put("b.png", b"x")
