@@ -42,7 +42,8 @@ class Inventory:
             self._lists.pop("checkpoints", None)
             found = self._find(name)
         if found is None:
-            self._missing("checkpoint", name, [one.file for one in self._have("checkpoints")])
+            by_file = name.endswith((".safetensors", ".ckpt"))
+            self._missing("checkpoint", name, [one.file if by_file else one.stem for one in self._have("checkpoints")])
         return found
 
     def _find(self, name: str) -> Checkpoint | None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.gpu import Ticket, lease, queue_of
+from tasks.gpu import Lease, Ticket, queue_of
 
 HOLD = """
 import sys
-from tasks.gpu import lease
-with lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
+from tasks.gpu import Lease
+with Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -66,7 +66,7 @@ def test_a_waiting_run_says_who_holds_the_gpu(webui: str, processes: list) -> No
             said.append(ticket)
             waiting.set()
 
-        with lease(webui, run="2", name="second", on_wait=on_wait):
+        with Lease(webui, run="2", name="second", on_wait=on_wait):
             done.set()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -106,6 +106,6 @@ def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, pr
 
 
 def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui: str) -> None:
-    with lease("http://localhost:7860/", run="1", name="one"):
+    with Lease("http://localhost:7860/", run="1", name="one"):
         assert [ticket.name for ticket in queue_of(webui)] == ["one"]
         assert queue_of("http://127.0.0.1:7861") == []
