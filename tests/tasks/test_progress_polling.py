@@ -337,11 +337,11 @@ def test_a_prefect_that_hangs_blocks_nothing(monkeypatch: pytest.MonkeyPatch) ->
     assert time.monotonic() - started < 0.5
     written.free.set()
     job.end()
-    until("the end is written", lambda: written.at and written.at[-1][1] == 100)
+    until("the end is written, of stage and job", lambda: [percent for _, percent in written.at].count(100) == 2)
 
 
 def test_generate_with_progress_no_callback_and_with_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    Written(monkeypatch)
+    written = Written(monkeypatch)
 
     def broken(percent: float, eta: float | None) -> None:
         raise RuntimeError
@@ -351,6 +351,7 @@ def test_generate_with_progress_no_callback_and_with_one_that_fails(monkeypatch:
         job.begin("txt2img", 1)
         job.end()
         assert job.total == 100
+    until("all is written", lambda: [percent for _, percent in written.at].count(100) == 4)
 
 
 def test_generate_with_progress_completes(server: EmbeddedWebUI, prefect_server: None) -> None:
