@@ -54,8 +54,9 @@ def test_a_percentile_is_a_value_that_was_measured() -> None:
     assert p95([float(number) for number in range(1, 101)]) == 95.0
 
 
-def test_being_passed_over_is_counted_by_those_who_came_later() -> None:
-    assert loads.passed_over(["a", "b", "c", "d"], ["a", "c", "d", "b"]) == [0, 2, 0, 0]
+def test_jobs_that_keep_arriving_pass_nobody_over_for_longer_than_the_bound() -> None:
+    longest = loads.longest_passed_over(jobs=300)
+    assert 60 < longest <= loads.PATIENCE.total_seconds()  # somebody is passed over, or nothing was tried
 
 
 def test_progress_is_as_old_as_the_moment_when_it_was_true() -> None:
