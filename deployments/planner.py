@@ -123,12 +123,20 @@ class Planner:
         waiting = await self._waiting()
         return plan(waiting, await self._now_loaded()) if waiting else []
 
-    async def arrange(self) -> Turn | None:
-        """Put the run whose turn it is at the head; returns it if it had to be moved."""
-        waiting = await self._waiting()
+    async def arrange(self, taken: Sequence[FlowRun] = ()) -> Turn | None:
+        """Put the run whose turn it is at the head; returns it if it had to be moved.
+
+        Args:
+            taken: runs that were just handed out; Prefect may still show them as waiting.
+        """
+        gone = {run.id for run in taken}
+        waiting = [run for run in await self._waiting() if run.id not in gone]
         if len(waiting) < 2:
+            self._remember(taken)
             return None
-        first = plan(waiting, await self._now_loaded())[0]
+        loaded = await self._now_loaded()
+        self._remember(taken)
+        first = plan(waiting, self._loaded or loaded)[0]
         head = min(waiting, key=lambda run: (run.priority, run.due, str(run.id)))
         if first.run.id == head.id:
             return None
@@ -158,11 +166,16 @@ class Planner:
     async def _now_loaded(self) -> str:
         """The checkpoint on the GPU when the active runs are through; else what the WebUI says."""
         active = await self._read(StateType.PENDING, None) + await self._read(StateType.RUNNING, None)
-        for run in sorted(active, key=lambda run: str(run.start_time or run.created)):
-            self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
+        # Those that have not begun come after those that have.
+        self._remember(sorted(active, key=lambda run: (run.start_time is None, str(run.start_time or run.created))))
         if self._loaded is None:
             self._loaded = await _ask_webui()
         return self._loaded
+
+    def _remember(self, runs: Sequence[FlowRun]) -> None:
+        """What these runs leave on the GPU, one after the other."""
+        for run in runs:
+            self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
 
     async def _read(
         self, state: StateType, due: FlowRunFilterNextScheduledStartTime | None, offset: int = 0

@@ -75,14 +75,14 @@ class DarkroomWorker(ProcessWorker):
             runs = await super().get_and_submit_flow_runs()
             self._gave = bool(runs)
             if runs:
-                await self._plan()
+                await self._plan(runs)
             return runs
 
-    async def _plan(self) -> None:
+    async def _plan(self, taken: list[FlowRun] | None = None) -> None:
         """A failure costs the order, not the runs."""
         try:
             self._planner = self._planner or Planner(self.client, POOL)
-            await self._planner.arrange()
+            await self._planner.arrange(taken or [])
         except Exception as error:
             logger.warning("the order could not be planned: %s", error)
 
