@@ -64,6 +64,16 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     return found
 
 
+def children_that_run() -> list[psutil.Process]:
+    """The runs' processes that this worker started."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error, OSError):
+            if "PREFECT__FLOW_RUN_ID" in child.environ():
+                found.append(child)
+    return found
+
+
 async def recover_runs(client: PrefectClient, pool: str) -> None:
     """One look: put right what Prefect believes of runs whose process is dead."""
     types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]

@@ -11,10 +11,12 @@ import contextlib
 import logging
 import os
 import signal
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
+import psutil
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
@@ -27,6 +29,7 @@ from deployments.wake import listen
 from deployments.warm import COLD_START, WarmStart
 
 COALESCE = 0.05  # seconds; events come in groups, and one look serves them all
+GOODBYE = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
 TRY_AGAIN = 5.0  # seconds after a duty failed
 
 COLD = "DARKROOM_COLD_START"  # environment variable; 1: no warm process
@@ -62,6 +65,7 @@ class DarkroomWorker(ProcessWorker):
         self._turn = asyncio.Lock()
         self._planner: Planner | None = None
         self._gave = False
+        self.closed = False  # takes no more runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Start what the pool hands out, in the planner's order.
@@ -70,6 +74,8 @@ class DarkroomWorker(ProcessWorker):
         nothing, because what waits now has come since.
         """
         async with self._turn:
+            if self.closed:
+                return []
             if not self._gave:
                 await self._plan()
             runs = await super().get_and_submit_flow_runs()
@@ -90,10 +96,9 @@ class DarkroomWorker(ProcessWorker):
 async def supervise() -> None:
     """Run until SIGTERM or SIGINT."""
     loop = asyncio.get_running_loop()
-    me = asyncio.current_task()
-    assert me is not None
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, me.cancel)
+        loop.add_signal_handler(number, stop.set)
     worker = DarkroomWorker(
         work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
     )
@@ -114,12 +119,39 @@ async def supervise() -> None:
     if not cold:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(warm.ready.wait(), 30)
+    works = asyncio.create_task(worker.start(printer=_announce))
+    stops = asyncio.create_task(stop.wait())
     try:
-        await worker.start(printer=lambda text: print(READY_LINE if "started" in text else text, flush=True))
+        await asyncio.wait([works, stops], return_when=asyncio.FIRST_COMPLETED)
+        if stop.is_set():
+            worker.closed = True
+            await asyncio.to_thread(say_goodbye)
+            works.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await works
     finally:
-        for task in tasks:
+        for task in [*tasks, stops]:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, stops, return_exceptions=True)
+
+
+def _announce(text: str) -> None:
+    print(READY_LINE if "started" in text else text, flush=True)
+
+
+def say_goodbye() -> None:
+    """Ask the runs of this worker to end, so that each interrupts its WebUI; what one leaves there is interrupted here.
+
+    Prefect's worker would kill them, and the WebUI would paint on.
+    """
+    runs = recovery.children_that_run()
+    for process in runs:
+        with contextlib.suppress(psutil.Error):
+            process.terminate()
+    psutil.wait_procs(runs, timeout=GOODBYE)
+    jobs, deadline = recovery.OrphanedJobs(), time.monotonic() + GOODBYE / 2
+    while jobs.look() and time.monotonic() < deadline:
+        time.sleep(recovery.INTERRUPT_AGAIN)
 
 
 async def _always(duty: Callable[[], Awaitable[None]]) -> None:

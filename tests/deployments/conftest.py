@@ -1,0 +1,154 @@
+"""A real Prefect server for these tests, asked over REST; commands and workers run as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from deployments.children import Child
+from webui.embedded.server import EmbeddedWebUI
+
+PROJECT = Path(__file__).resolve().parents[2]
+WITHIN = 60.0  # seconds; two cores that other tests share
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
+    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
+    deadline, pause = time.monotonic() + within, threading.Event()
+    while time.monotonic() < deadline:
+        if result := true():
+            return result
+        pause.wait(0.05)
+    raise AssertionError(f"not within {within} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class Prefect:
+    """A server, and the home of a Darkroom that uses it."""
+
+    api: str
+    home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
+        return clean | {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DARKROOM_HOME": str(self.home),
+            "DARKROOM_GALLERY": str(self.home / "gallery"),
+            **more,
+        }
+
+    def darkroom(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "deployments.cli", *arguments],
+            env=self.environment(**environment),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        def ask() -> requests.Response | None:
+            answer = requests.request(method, f"{self.api}{path}", json=body, timeout=30)
+            return answer if answer.status_code != 503 else None  # SQLite was locked
+
+        answer = until(f"{method} {path} is answered", ask)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str = "generate/generate") -> dict[str, Any]:
+        return self.call("GET", f"/deployments/name/{name}")
+
+    def queue(self, checkpoint: str = "photo", *, steps: int = 1, name: str = "job") -> str:
+        """A run of a small job; returns its id."""
+        txt2img = {"prompt": "a lighthouse", "steps": steps, "width": 64, "height": 64, "seed": 1}
+        job = {"name": name, "checkpoint": checkpoint, "txt2img": txt2img}
+        body = {"parameters": {"job": job}, "state": {"type": "SCHEDULED"}}
+        return self.call("POST", f"/deployments/{self.deployment()['id']}/create_flow_run", body)["id"]
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self.call("GET", f"/flow_runs/{run}")
+
+    def ends(self, run: str, within: float = WITHIN) -> str:
+        """The type of the state in which a run ended."""
+        return until(f"{run} ends", lambda: t if (t := self.run(run)["state_type"]) in ENDED else None, within)
+
+    def set_state(self, run: str, kind: str, *, force: bool = False) -> None:
+        self.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": force})
+
+    def processes(self, run: str) -> list[psutil.Process]:
+        """The living processes that a run's own process id stands for: what the worker started."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == run and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return sorted(found, key=lambda one: one.create_time())
+
+    @contextmanager
+    def worker(self, **environment: str) -> Iterator[Child]:
+        child = Child(
+            "worker",
+            [sys.executable, "-m", "deployments.cli", "worker"],
+            log=self.home / "worker.log",
+            env=self.environment(**environment),
+        )
+        try:
+            child.wait_until(lambda: "darkroom worker: ready" in child.since_start(), 90)
+            yield child
+        finally:
+            child.stop(30)
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    home, port = tmp_path_factory.mktemp("darkroom"), free_port()
+    prefect = Prefect(f"http://127.0.0.1:{port}/api", home)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = Child("server", command, log=home / "server.log", env=prefect.environment())
+    try:
+        server.wait_until(lambda: server.listens_on(port), 120)
+        until("the API is healthy", lambda: requests.get(f"{prefect.api}/health", timeout=10).ok)
+        yield prefect
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def painter() -> Iterator[EmbeddedWebUI]:
+    with EmbeddedWebUI(port=0, faults=True) as webui:
+        yield webui
+
+
+@pytest.fixture(scope="session")
+def deployed(own_server: Prefect, painter: EmbeddedWebUI) -> Prefect:
+    """The server after a `darkroom deploy`."""
+    done = own_server.darkroom("deploy", "--webui", painter.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return own_server
