@@ -79,7 +79,7 @@ def test_the_place_follows_the_prompt() -> None:
     assert desert.argmax() == 0
 
 
-@pytest.mark.parametrize("thing", ["lighthouse", "castle", "house", "sailboat", "balloon", "cat", "dog"])
+@pytest.mark.parametrize("thing", ["lighthouse", "castle", "sailboat", "flower", "cat"])
 def test_a_thing_appears_when_it_is_asked_for(thing: str) -> None:
     without, with_it = picture("the sea at noon"), picture(f"a {thing}, the sea at noon")
     changed = np.abs(pixels(with_it) - pixels(without)).max(-1) > 60
@@ -204,7 +204,7 @@ def test_a_mask_confines_the_change(init: Image.Image, mask: Image.Image) -> Non
     assert half[np.asarray(soft) == 0].max() == 0
 
 
-@pytest.mark.parametrize("thing", ["white sailboat", "black cat", "green castle", "balloon"])
+@pytest.mark.parametrize("thing", ["white sailboat", "black cat", "green castle", "lighthouse"])
 def test_a_thing_is_painted_into_the_masked_box(init: Image.Image, mask: Image.Image, thing: str) -> None:
     repainted = picture(f"a {thing}", init_image=init, denoising_strength=0.75, mask=mask)
     changed = np.abs(pixels(repainted) - pixels(init)).max(-1)[44:92, 44:92]
@@ -212,11 +212,11 @@ def test_a_thing_is_painted_into_the_masked_box(init: Image.Image, mask: Image.I
 
 
 def test_nothing_is_drawn_before_the_first_step_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from webui.embedded.painter import ensemble
+    from webui.embedded.painter import model
 
     drawn: list[object] = []
-    compose = ensemble.compose
-    monkeypatch.setattr(ensemble, "compose", lambda *args, **more: drawn.append(args) or compose(*args, **more))
+    compose = model.compose
+    monkeypatch.setattr(model, "compose", lambda *args: drawn.append(args) or compose(*args))
     run = paint(Brief("a cat", width=64, height=64))
     assert not drawn
     next(run)

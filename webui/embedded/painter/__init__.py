@@ -1,7 +1,7 @@
 """A stand-in painter: no learned weights, but parameters that mean what they mean in Stable Diffusion.
 
-The sampler is the real thing; its denoiser is closed form: the posterior mean under a mixture of a few
-pictures composed from the prompt (`Ensemble`), each with the texture of the checkpoint's style around it.
+The sampler is the real thing; its denoiser is closed form (`Model`): a picture composed from the prompt, with the
+texture of the checkpoint's style around it.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from .chance import Array, Chance
-from .ensemble import Ensemble
+from .model import Model
 from .sampler import noise_levels, sample
 
 __all__ = ["Brief", "Step", "paint", "sampling_steps"]
@@ -69,10 +69,10 @@ def paint(brief: Brief) -> Iterator[Step]:
         return
     chance = Chance(brief.seed, brief.subseed, brief.subseed_strength)
     shape = brief.height, brief.width, 3
-    ensemble = Ensemble(brief, chance)
+    model = Model(brief, chance)
     levels = noise_levels(max(brief.steps, 1), brief.sampler_name, brief.scheduler)[-total - 1 :]
-    x = ensemble.start() + np.float32(levels[0]) * chance.normal("noise", *shape)
-    run = sample(x, levels, ensemble.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape))
+    x = model.start + np.float32(levels[0]) * chance.normal("noise", *shape)
+    run = sample(x, levels, model.denoise, brief.sampler_name, lambda step: chance.normal(("more", step), *shape))
     for number, (noisy, clean, noise) in enumerate(run, 1):
         # a picture's spread is about 0.5 of the range -1..1: keep the total at that
         scale = 0.5 / (0.25 + noise**2) ** 0.5

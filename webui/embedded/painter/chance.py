@@ -1,25 +1,22 @@
-"""Every random number of a picture, by name.
-
-A stream is a hash of its names, so a layout depends neither on the order of the calls nor on the picture's
-size; and every number is Gaussian underneath, so that a variation seed blends all of them (the noise, the
-clouds, where the boat lies) the way a WebUI's subseed blends the noise.
-"""
+"""Every random number of a picture, by name, so that a layout depends on neither the order of calls nor the size."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
-from typing import Any, TypeVar
+from random import Random
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-T = TypeVar("T")
 Array = NDArray[Any]  # of float32: mypy takes NumPy's mixed arithmetic for float64
 
 
 @dataclass(frozen=True)
 class Chance:
+    """All numbers are Gaussian underneath: a variation seed blends the noise as well as where the boat lies."""
+
     seed: int
     subseed: int = 0
     strength: float = 0.0  # 0 the seed's numbers, 1 the subseed's
@@ -29,30 +26,26 @@ class Chance:
         return replace(self, path=self.path + names)
 
     def __call__(self, name: object, low: float = 0.0, high: float = 1.0) -> float:
-        """A number between `low` and `high`, each as likely as the other."""
-
-        def gauss(seed: int) -> float:
-            far, turn = divmod(self._key(seed, name), 2**32)
-            return math.sqrt(-2 * math.log((far + 1) / 2**32)) * math.cos(math.tau * turn / 2**32)
-
-        return low + (high - low) * (0.5 + 0.5 * math.erf(self._blend(gauss) / math.sqrt(2)))
-
-    def one(self, name: object, choices: Sequence[T]) -> T:
-        return choices[min(int(self(name) * len(choices)), len(choices) - 1)]
+        """A number from `low` to `high`, each as likely as the other."""
+        return low + (high - low) * (0.5 + 0.5 * math.erf(self._blend(name, Random.gauss) / math.sqrt(2)))
 
     def normal(self, name: object, *shape: int) -> Array:
         """Standard Gaussian numbers."""
-        return self._blend(
-            lambda seed: np.random.Generator(np.random.PCG64(self._key(seed, name))).standard_normal(shape, np.float32)
+        return self._blend(name, lambda seed: np.random.default_rng(seed.getrandbits(64)).standard_normal(shape, "f4"))
+
+    def clouds(self, name: object, size: tuple[int, int], cells: int, octaves: int, tall: float = 1) -> Array:
+        """Fractal noise of about unit variance over `size` (width, height), the same at any resolution."""
+        total = np.zeros(size[::-1], np.float32)
+        for octave in range(octaves):
+            across = cells << octave
+            if octave == 0 or across <= size[0]:  # what is finer than a pixel would average out
+                grid = Image.fromarray(self.normal((name, octave), max(2, round(across * tall)), across))
+                total += np.float32(1.4 * 0.5**octave) * np.asarray(grid.resize(size, Image.Resampling.BICUBIC))
+        return total
+
+    def _blend(self, name: object, draw: Callable[[Random], Any]) -> Any:
+        first, other = (draw(Random(repr((seed, self.path, name)))) for seed in (self.seed, self.subseed))
+        angle = min(max(self.strength, 0.0), 1.0) * math.pi / 2  # cosine and sine keep the spread
+        return (
+            first if angle == 0 else other if self.strength >= 1 else math.cos(angle) * first + math.sin(angle) * other
         )
-
-    def _blend(self, draw: Callable[[int], Any]) -> Any:
-        if self.strength <= 0:
-            return draw(self.seed)
-        if self.strength >= 1:
-            return draw(self.subseed)
-        angle = self.strength * math.pi / 2  # squares of cosine and sine add up to 1: the spread stays
-        return math.cos(angle) * draw(self.seed) + math.sin(angle) * draw(self.subseed)
-
-    def _key(self, seed: int, name: object) -> int:
-        return int.from_bytes(blake2b(repr((seed, self.path, name)).encode(), digest_size=8).digest())

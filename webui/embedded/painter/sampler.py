@@ -31,12 +31,11 @@ def noise_levels(steps: int, sampler_name: str, scheduler: str) -> list[float]:
     return [*map(float, levels), 0.0]
 
 
+Denoiser = Callable[[Array, float], Array]
+
+
 def sample(
-    x: Array,
-    levels: list[float],
-    denoise: Callable[[Array, float], Array],
-    sampler_name: str,
-    fresh_noise: Callable[[int], Array],
+    x: Array, levels: list[float], denoise: Denoiser, sampler_name: str, fresh_noise: Callable[[int], Array]
 ) -> Iterator[tuple[Array, Array, float]]:
     """After each step: the noisy picture, the estimate of the clean one, and the noise that is left."""
     kind = family(sampler_name)
