@@ -44,8 +44,10 @@ class Chance:
         return total
 
     def _blend(self, name: object, draw: Callable[[Random], Any]) -> Any:
-        first, other = (draw(Random(repr((seed, self.path, name)))) for seed in (self.seed, self.subseed))
-        angle = min(max(self.strength, 0.0), 1.0) * math.pi / 2  # cosine and sine keep the spread
-        return (
-            first if angle == 0 else other if self.strength >= 1 else math.cos(angle) * first + math.sin(angle) * other
-        )
+        def drawn(seed: int) -> Any:
+            return draw(Random(repr((seed, self.path, name))))
+
+        if 0 < self.strength < 1:
+            angle = self.strength * math.pi / 2  # cosine and sine keep the spread
+            return math.cos(angle) * drawn(self.seed) + math.sin(angle) * drawn(self.subseed)
+        return drawn(self.subseed if self.strength >= 1 else self.seed)

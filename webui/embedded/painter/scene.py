@@ -68,8 +68,9 @@ class _Scene:
             self.ridge(0.17, (104, 98, 96), 0.2)
         elif "mountain" not in self.asked.banned:
             self.ridge(0.05, (92, 116, 124), 0.5)
-        for name in HORIZON.keys() & self.asked.colours:
-            self.crowd(name, HORIZON[name])
+        for name, kind in HORIZON.items():
+            if name in self.asked.colours:
+                self.crowd(name, kind)
         if self.place == "sea":
             self.water()
         else:
@@ -119,9 +120,8 @@ class _Scene:
         rows = np.clip(2 * round(self.horizon * height) - np.arange(height)[:, None] - 1 + shift // 2, 0, height - 1)
         self.lay(self.paint[rows, (np.arange(width) + shift) % width], edge)
         deep = np.multiply(self.asked.colours.get("sea") or (26, 78, 112), self.light)
-        self.lay(
-            deep * (1 - 0.35 * self.near[..., None]), np.clip(0.22 + 0.33 * self.near + 0.05 * ripple, 0, 1) * edge
-        )
+        deep = deep * (1 - 0.35 * self.near[..., None])
+        self.lay(deep, np.clip(0.22 + 0.33 * self.near + 0.05 * ripple, 0, 1) * edge)
         path = np.exp(-np.abs(self.x - self.sun_x) * width / min(self.size) / (0.04 + 0.16 * self.near))
         self.lay(self.sun, 0.75 * ramp(ripple, 0.3, 1.3) * path * edge)  # the sun's
         self.lay(self.haze, 0.3 * ramp(ripple, 1.1, 2.2) * edge)

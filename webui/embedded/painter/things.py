@@ -101,7 +101,6 @@ def cat(pen: Pen, chance: Chance, asked: Asked) -> None:
     dark, pale = mix(coat, BLACK, 0.45), mix(coat, WHITE, 0.6)
     pen.line("~20 -8 46 -12 50 -34 40 -52", 9, dark)
     pen.fill("|0 -54 14 -52 27 -28 30 1", coat)
-    pen.soft("0 -30 16 26", pale, 0.95)
     pen.oval("=10 -4 9.5 5", pale)
     pen.fill("=9 -86 27 -103 27 -72", coat)
     pen.fill("=14 -87 25 -97 25 -78", (232, 160, 160))
@@ -131,12 +130,9 @@ def face(pen: Pen, chance: Chance, asked: Asked) -> None:
     pen.soft("0 13 33 23", mix(dark, BLACK, 0.3), 0.8)
     pen.fill("|0 -121 33 -111 48 -77 47 -41 35 -9 13 10 0 13", skin)
     pen.soft("-3 -87 37 27", WHITE, 0.3)
-    for around, tone, alpha in (
-        ("41 -35 17 50", dark, 0.45),
-        ("24 -38 17 12", WHITE, 0.25),
-        ("21.3 -65 23 17", dark, 0.85),
-    ):
-        pen.soft("=" + around, tone, alpha)
+    pen.soft("=41 -35 17 50", dark, 0.45)
+    pen.soft("=24 -38 17 12", WHITE, 0.25)
+    pen.soft("=21.3 -65 23 17", dark, 0.85)
     pen.fill("=~10 -60.7 17.3 -66.3 25.3 -66.3 32.7 -60.7 21.3 -56 10 -60.7", (240, 236, 232))
     for around, tone in (("5.3 5.3", mix(eyes, BLACK, 0.5)), ("4.3 4.3", eyes), ("2.7 2.8", BLACK)):
         pen.oval(f"=21.3 -61.5 {around}", tone)
@@ -163,7 +159,7 @@ class Kind(NamedTuple):
     draw: Callable[[Pen, Chance, Asked], None]
     several: int  # how many a plural means
     size: tuple[float, float]  # far away and close by, in short sides of the picture
-    foot: tuple[float, float]  # far away and close by: how far under the horizon, in heights of the picture
+    foot: tuple[float, float]  # the same: how far under the horizon, in heights of the picture
     spread: float = 0.64  # over how much of the width
 
 
@@ -177,15 +173,9 @@ KINDS = {
     "face": Kind(face, 1, (0.34, 0.4), (0.06, 0.12), 0.12),
 }
 # what stands in a place anyway: along its horizon where that was asked for, and all over it
-HORIZON = {
-    "city": Kind(tower, 26, (0.1, 0.12), (0, 0.02), 1.1),
-    "mountain": Kind(tree, 16, (0.06, 0.12), (0, 0.008), 1.1),
-    "forest": Kind(tree, 16, (0.06, 0.12), (0, 0.008), 1.1),
-}
+_SHORE, _GROVE = Kind(tree, 16, (0.06, 0.12), (0, 0.008), 1.1), Kind(tree, 7, (0.08, 0.2), (0.02, 0.1), 1.1)
+HORIZON = {"city": Kind(tower, 26, (0.1, 0.12), (0, 0.02), 1.1), "mountain": _SHORE, "forest": _SHORE}
 GROWTH = {
     "forest": {"tree": Kind(tree, 32, (0.22, 0.75), (0, 0.36), 1.1)},
-    "meadow": {
-        "tree": Kind(tree, 7, (0.08, 0.2), (0.02, 0.1), 1.1),
-        "flower": Kind(flower, 40, (0.015, 0.13), (0.04, 0.44), 1.1),
-    },
+    "meadow": {"tree": _GROVE, "flower": Kind(flower, 40, (0.015, 0.13), (0.04, 0.44), 1.1)},
 }
