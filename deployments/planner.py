@@ -194,7 +194,13 @@ class Planner:
 def _waits(run: FlowRun, priorities: dict[str, int]) -> Waiting:
     begins, ends = checkpoints_of(run.parameters)
     due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
-    return Waiting(run.id, run.name, due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+    return Waiting(run.id, _called(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+
+
+def _called(run: FlowRun) -> str:
+    """The job's name: a run that was triggered from the UI has a made-up one until it starts."""
+    job = run.parameters.get("job")
+    return str((job.get("name") if isinstance(job, dict) else None) or run.parameters.get("name") or run.name)
 
 
 def _at(state: State[Any], when: datetime) -> State[Any]:

@@ -152,3 +152,27 @@ def deployed(own_server: Prefect, painter: EmbeddedWebUI) -> Prefect:
     done = own_server.darkroom("deploy", "--webui", painter.url)
     assert done.returncode == 0, done.stdout + done.stderr
     return own_server
+
+
+@pytest.fixture
+def held(painter: EmbeddedWebUI) -> Iterator[EmbeddedWebUI]:
+    """A WebUI whose steps take long, until the test is over."""
+    painter.steps.step_time = 0.5
+    yield painter
+    painter.steps.step_time = 0.0
+    assert painter.wait_until_idle(30)
+
+
+def paints(painter: EmbeddedWebUI, deployed: Prefect, run: str) -> bool:
+    job = requests.get(f"{painter.url}/sdapi/v1/progress", timeout=10).json()["state"]
+    return deployed.run(run)["state_type"] == "RUNNING" and job["sampling_step"] > 0
+
+
+def start_and_wait(deployed: Prefect, held: EmbeddedWebUI) -> str:
+    run = deployed.queue(steps=100, name="long")
+    until("it paints", lambda: paints(held, deployed, run))
+    return run
+
+
+def webui_is_idle(painter: EmbeddedWebUI) -> bool:
+    return requests.get(f"{painter.url}/sdapi/v1/progress", timeout=10).json()["state"]["job_count"] == 0
