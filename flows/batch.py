@@ -12,7 +12,7 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.stages import Item, Stages, items_of, on_the_gpu, preflight, settle
+from flows.stages import Item, Stages, items_of, lane_to, preflight, settle
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
 
@@ -55,7 +55,7 @@ def batch(
         where = publish(item.pictures, gallery, job=item.job.name, run=run_id, started=started, about=about)
         published.append((item, where))
 
-    with on_the_gpu(webui) as lane:
+    with lane_to(webui) as lane:
         stages = Stages(items, lane, tolerant=True, on_done=publish_item)
         stages.run()
 

@@ -11,7 +11,7 @@ from prefect import flow
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.job import GenerationJob, read_job
-from flows.stages import Stages, items_of, on_the_gpu, preflight, settle
+from flows.stages import Stages, items_of, lane_to, preflight, settle
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
@@ -35,7 +35,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
     items = items_of([job], [ready])
 
-    with on_the_gpu(webui) as lane:
+    with lane_to(webui) as lane:
         stages = Stages(items, lane)
         stages.run()
 

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, model_validator
 
 from tasks.adetailer import ADetailerPass
-from tasks.form import LARGEST_SEED, Form, field
+from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, field
 from tasks.img2img import Img2Img
 from tasks.store import keep
 from tasks.txt2img import Txt2Img
@@ -51,6 +51,13 @@ class GenerationJob(Form):
             raise ValueError("init_images need a stage that works on them: img2img, adetailer or upscale")
         if self.total > MOST_PICTURES:
             raise ValueError(f"{self.total} pictures are too many for one job: at most {MOST_PICTURES}")
+        if self.txt2img is not None and self.upscale is not None:
+            wide, high = self.txt2img.size
+            if self.img2img is not None:
+                wide, high = self.img2img.resized(wide, high)
+            if max(wide, high) * self.upscale.factor > LARGEST_RESULT:
+                factor = f"{self.upscale.factor:g}"
+                raise ValueError(f"upscaling {wide}×{high} by {factor} makes more than {LARGEST_RESULT} pixels a side")
         for stage in (self.txt2img, self.img2img):
             if stage is not None and stage.seed is not None and stage.seed + self.total - 1 > LARGEST_SEED:
                 raise ValueError(f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}")

@@ -9,7 +9,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,17 +24,16 @@ from blocks.connection import WebUI
 from blocks.settings import settings
 from flows.job import GenerationJob
 from tasks.adetailer import adetailer, adetailer_requests
-from tasks.checkpoint import is_loaded, switch_checkpoint
+from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
 from tasks.form import LARGEST_SEED
-from tasks.gpu import Ticket, lease
+from tasks.gpu import Lease, Ticket
 from tasks.img2img import img2img, img2img_requests
-from tasks.inflight import clear_orphans
 from tasks.lane import Lane
 from tasks.paint import RETRIES, can_help, is_made
 from tasks.preflight import Inventory, JobRefused
 from tasks.progress import JobProgress, watch
 from tasks.request import Picture, Request, standing_settings
-from tasks.status import this_run, waiting_status
+from tasks.status import Status, this_run
 from tasks.store import stored
 from tasks.txt2img import Txt2Img, txt2img, txt2img_requests
 from tasks.upscale import upscale, upscale_requests
@@ -243,21 +242,41 @@ def shares(items: Sequence[Item]) -> dict[str, float]:
 
 
 @contextmanager
-def on_the_gpu(webui: WebUI) -> Iterator[Lane]:
-    """The lease on a WebUI's GPU, and the lane to it; says in log and state what is waited for."""
-    run, waiting = this_run(), waiting_status()
+def lane_to(webui: WebUI) -> Iterator[Lane]:
+    """The lane to a WebUI's GPU; says in log and state what is waited for."""
+    run, status = this_run(), Status()
     run_id = str(run.id)
-    client = webui.get_client()
 
     def say_who_paints(holder: Ticket | None) -> None:
-        waiting(f"the GPU is with the run {holder.name!r} ({holder.run})" if holder else None)
+        status.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})" if holder else None)
 
-    with (
-        lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
-        Lane(client, run=run_id, made=lambda request: is_made(request, run_id), on_wait=waiting) as lane,
-    ):
-        clear_orphans(client)
+    lane = Lane(
+        webui.get_client(),
+        run=run_id,
+        lease=Lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
+        made=lambda request: is_made(request, run_id),
+        on_wait=status.waiting,
+    )
+    with closing(status), lane:
         yield lane
+
+
+@dataclass
+class Group:
+    """What a stage asks of one checkpoint (None: an upscaler): each item with its requests."""
+
+    checkpoint: Checkpoint | None
+    plans: list[tuple[Item, list[Request]]] = field(default_factory=list)
+
+    @property
+    def requests(self) -> list[Request]:
+        return [request for _, plan in self.plans for request in plan]
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """What makes the switch stand alone as the group's first request does."""
+        payload = self.requests[0].payload
+        return {key: payload[key] for key in ("override_settings", "override_settings_restore_afterwards")}
 
 
 @dataclass
@@ -276,22 +295,28 @@ class Stages:
 
     def __post_init__(self) -> None:
         self.progress = JobProgress(shares(self.items))
+        self._on_gpu = False
         self._loaded = ""  # the checkpoint that the WebUI has, by file name
 
     def run(self) -> None:
         """Stage by stage, and within a stage checkpoint by checkpoint, the one that is loaded first."""
-        known = {one.file: one for item in self.items if (one := item.ready.checkpoint) is not None}
-        self._loaded = next((file for file, one in known.items() if is_loaded(one, self.lane.client)), "")
-        for stage in PAINTERS:
+        stages = [stage for stage in PAINTERS if any(item.has(stage) for item in self.items)]
+        for stage in stages:
             if working := [item for item in self.items if item.has(stage)]:
-                self._run_stage(stage, working)
+                self._run_stage(stage, working, final=stage == stages[-1])
+        self.progress.flush()
 
-    def _run_stage(self, stage: str, items: list[Item]) -> None:
+    def _run_stage(self, stage: str, items: list[Item], *, final: bool) -> None:
         started = time.monotonic()
-        plans = [(item, self._named(item, item.requests(stage))) for item in items]
+        groups = _by_checkpoint(stage, [(item, self._named(item, item.requests(stage))) for item in items])
+        if not self._on_gpu:
+            self._take_gpu(groups)
+        groups.sort(key=lambda group: group.checkpoint is None or group.checkpoint.file != self._loaded)
+        self.lane.plan([request for group in groups for request in self._asked(group)], final=final)
+        self.lane.start()  # the GPU works while Prefect is told
         made: list[Picture] = []
-        with self._watched(stage, sum(len(request.seeds) for _, plan in plans for request in plan)):
-            for group in _by_checkpoint(stage, plans, first=self._loaded):
+        with self._watched(stage, sum(len(request.seeds) for group in groups for request in group.requests)):
+            for group in groups:
                 made += self._run_group(stage, group)
         self.timings.append(
             {
@@ -303,24 +328,37 @@ class Stages:
             }
         )
 
+    def _take_gpu(self, groups: list[Group]) -> None:
+        """Wait for the GPU with everything ready, and see which checkpoint it was left with."""
+        for group in groups:
+            self.lane.prepare(group.requests[0])
+        self.lane.take_gpu()
+        self._on_gpu = True
+        checkpoints = [group.checkpoint for group in groups if group.checkpoint is not None]
+        self._loaded = next((one.file for one in checkpoints if is_loaded(one, self.lane.client)), "")
+
+    def _asked(self, group: Group) -> list[Request]:
+        """All that a group asks of the WebUI: the switch of its checkpoint, if it needs one, and its requests."""
+        if group.checkpoint is None or group.checkpoint.file == self._loaded or self._is_made(group):
+            return group.requests
+        return [switch_request(group.checkpoint, group.standing), *group.requests]
+
+    def _is_made(self, group: Group) -> bool:
+        """Whether a retried run made all of it before, so that its checkpoint need not be loaded."""
+        return all(self.lane.is_made(request) for request in group.requests)
+
     def _named(self, item: Item, requests: list[Request]) -> list[Request]:
         """The requests with their job's name, where there are several jobs to tell apart."""
         if len(self.items) == 1:
             return requests
         return [request.model_copy(update={"job": item.job.name}) for request in requests]
 
-    def _run_group(self, stage: str, group: list[tuple[Item, list[Request]]]) -> list[Picture]:
-        item, plan = group[0]
-        checkpoint = item.checkpoint(stage)
-        if checkpoint is not None:
-            standing = {
-                key: plan[0].payload[key] for key in ("override_settings", "override_settings_restore_afterwards")
-            }
-            switch_checkpoint(checkpoint, standing, self.lane)
-            self._loaded = checkpoint.file
-        self.lane.plan([request for _, requests in group for request in requests])
+    def _run_group(self, stage: str, group: Group) -> list[Picture]:
+        if group.checkpoint is not None and not self._is_made(group):
+            switch_checkpoint(group.checkpoint, group.standing, self.lane)
+            self._loaded = group.checkpoint.file
         made = []
-        for item, requests in group:
+        for item, requests in group.plans:
             item.pictures = self._paint(stage, item, requests)
             made += item.pictures
             if item.error is None and stage == item.last_stage:
@@ -358,13 +396,11 @@ class Stages:
             poller.wait(POLLER_ENDS_WITHIN)
 
 
-def _by_checkpoint(
-    stage: str, plans: list[tuple[Item, list[Request]]], *, first: str
-) -> list[list[tuple[Item, list[Request]]]]:
-    """The plans in groups of one checkpoint: ``first``, then in the order in which the checkpoints appear."""
-    groups: dict[str, list[tuple[Item, list[Request]]]] = {}
+def _by_checkpoint(stage: str, plans: list[tuple[Item, list[Request]]]) -> list[Group]:
+    """The plans in groups of one checkpoint, in the order in which the checkpoints appear."""
+    groups: dict[str, Group] = {}
     for item, plan in plans:
-        if plan:
-            checkpoint = item.checkpoint(stage)
-            groups.setdefault(checkpoint.file if checkpoint else "", []).append((item, plan))
-    return [groups[name] for name in sorted(groups, key=lambda name: name != first)]
+        checkpoint = item.checkpoint(stage)
+        group = groups.setdefault(checkpoint.file if checkpoint else "", Group(checkpoint))
+        group.plans.append((item, plan))
+    return list(groups.values())

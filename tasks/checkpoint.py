@@ -39,21 +39,10 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: La
         WrongCheckpoint: the WebUI went on with another one.
         CallFailed: the file could not be loaded.
     """
-    if is_loaded(checkpoint, lane.client):
+    request = switch_request(checkpoint, standing)
+    if not lane.is_sent(request) and is_loaded(checkpoint, lane.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
-    payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
-    payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
-    request = Request(
-        stage="checkpoint",
-        endpoint="txt2img",
-        first=1,
-        of=1,
-        seeds=(1,),
-        size=(64, 64),
-        payload=payload,
-        checkpoint=checkpoint,
-    )
     started = time.monotonic()
     try:
         checked(request, lane.answer(request).generation)
@@ -64,6 +53,22 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: La
     seconds = time.monotonic() - started
     get_run_logger().info("switched to %s in %.1f s", checkpoint.title, seconds)
     return seconds
+
+
+def switch_request(checkpoint: Checkpoint, standing: dict[str, Any]) -> Request:
+    """One step at 64 × 64 that names ``checkpoint``."""
+    payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+    payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
+    return Request(
+        stage="checkpoint",
+        endpoint="txt2img",
+        first=1,
+        of=1,
+        seeds=(1,),
+        size=(64, 64),
+        payload=payload,
+        checkpoint=checkpoint,
+    )
 
 
 def _advice(checkpoint: Checkpoint) -> str:

@@ -15,10 +15,10 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import TracebackType
 from urllib.parse import urlsplit
 
 from blocks.locks import Held, hold
@@ -34,33 +34,59 @@ class Ticket:
     since: float
 
 
-@contextmanager
-def lease(
-    base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket | None], None] = lambda holder: None
-) -> Iterator[None]:
-    """Hold the GPU of the WebUI at ``base_url``.
+class Lease:
+    """The GPU of the WebUI at ``base_url``, to be taken and given back; a context manager does both.
 
     Args:
         run, name: the flow run's id and name, for those who wait.
         on_wait: called with the holder when there is one, again when it changes, and with None when the wait
             is over.
     """
-    folder = _folder(base_url)
-    path, own = _take_ticket(folder, Ticket(run, name, os.getpid(), time.time()))
-    try:
-        waited = False
-        while before := _living_before(folder, path):
-            waited = True
-            on_wait(_read(before[0]))
-            # The one just before us is the last to go: when its lock is ours, look again who is left.
-            if (turn := hold(before[-1])) is not None:
-                turn.release()
+
+    def __init__(
+        self, base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket | None], None] = lambda holder: None
+    ) -> None:
+        self._base_url, self._run, self._name, self._on_wait = base_url, run, name, on_wait
+        self._ticket: tuple[Path, Held] | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._ticket is not None
+
+    def take(self) -> None:
+        """Wait for the turn. The wait can be interrupted by a signal, so it belongs in the main thread."""
+        folder = _folder(self._base_url)
+        self._ticket = _take_ticket(folder, Ticket(self._run, self._name, os.getpid(), time.time()))
+        try:
+            waited = False
+            while before := _living_before(folder, self._ticket[0]):
+                waited = True
+                self._on_wait(_read(before[0]))
+                # The one just before us is the last to go: when its lock is ours, look again who is left.
+                if (turn := hold(before[-1])) is not None:
+                    turn.release()
+        except BaseException:
+            self.give_back()
+            raise
         if waited:
-            on_wait(None)
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        own.release()
+            self._on_wait(None)
+
+    def give_back(self) -> None:
+        """Let the next one have it; from any thread, as often as you like."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            path, own = ticket
+            path.unlink(missing_ok=True)
+            own.release()
+
+    def __enter__(self) -> Lease:
+        self.take()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.give_back()
 
 
 def queue_of(base_url: str) -> list[Ticket]:

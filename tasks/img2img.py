@@ -58,8 +58,8 @@ class Img2Img(Form):
         inherited = txt2img.model_dump(exclude={"extra", "enable_hr"}) if txt2img else {"prompt": ""}
         return Txt2Img.model_validate(inherited | own)
 
-    def size_for(self, picture: Picture) -> tuple[int, int]:
-        """Width and height in pixels that ``picture`` becomes, as multiples of 8.
+    def resized(self, wide: int, high: int) -> tuple[int, int]:
+        """Width and height in pixels that a picture of ``wide`` × ``high`` becomes, as multiples of 8.
 
         Raises:
             ValueError: larger than the bound of 8192 pixels a side.
@@ -67,10 +67,10 @@ class Img2Img(Form):
         if self.width is not None and self.height is not None:
             return self.width, self.height
         factor = self.resize or 1.0
-        size = _multiple_of_8(picture.width * factor), _multiple_of_8(picture.height * factor)
+        size = _multiple_of_8(wide * factor), _multiple_of_8(high * factor)
         if max(size) > LARGEST_RESULT:
             raise ValueError(
-                f"img2img of {picture.width}×{picture.height} would make {size[0]}×{size[1]}: "
+                f"img2img of {wide}×{high} would make {size[0]}×{size[1]}: "
                 f"at most {LARGEST_RESULT} pixels a side; give a smaller resize, or width and height"
             )
         return size
@@ -91,7 +91,7 @@ def img2img_requests(
         masked["inpainting_fill"] = 1  # start from what is there, as the WebUI's page does by default
     requests = []
     for number, picture in enumerate(pictures):
-        width, height = form.size_for(picture)
+        width, height = form.resized(picture.width, picture.height)
         seed = picture.seed if form.seed is None else form.seed + number
         own = {
             "denoising_strength": form.denoising_strength,

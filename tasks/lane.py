@@ -5,6 +5,9 @@ the next request. The lane sends from a thread of its own and, as soon as an ans
 request that is not made yet, while the caller decodes, checks, writes and thumbnails the last.
 
 The caller's thread stays free to be cancelled: leaving the lane interrupts our own job at the WebUI, and only ours.
+
+The lane holds the lease on the GPU from its first request to the answer to its last, not a moment longer: what is left
+to do with the last picture is done while the next run paints.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-from tasks.inflight import InFlight
+from tasks.gpu import Lease
+from tasks.inflight import InFlight, clear_orphans
 from tasks.request import Request
 from webui.client import WebUIClient
 from webui.errors import CallTimedOut, Interrupted, NotFound, WebUIError
@@ -55,6 +59,7 @@ class Lane:
     Args:
         client: the WebUI.
         run: the flow run's id, part of every task id.
+        lease: taken before the first request; None where nobody else is on this host.
         made: whether a request's pictures exist already, so that nothing is sent ahead that need not be made.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
     """
@@ -64,15 +69,18 @@ class Lane:
         client: WebUIClient,
         *,
         run: str,
+        lease: Lease | None = None,
         made: Callable[[Request], bool] = lambda request: False,
         on_wait: Callable[[str | None], None] = lambda reason: None,
     ) -> None:
         self.client = client
         self.run = run
         self.sending: Sending | None = None
-        self._made = made
+        self._lease = lease
+        self.is_made = made
         self._on_wait = on_wait
         self._plan: list[Request] = []
+        self._final = False
         self._answers: dict[str, Future[Answer]] = {}
         self._bodies: dict[str, tuple[str, dict[str, Any]]] = {}
         self._leaving = threading.Event()
@@ -86,6 +94,8 @@ class Lane:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
+        if self._lease is not None:
+            self._lease.give_back()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _leave(self) -> None:
@@ -94,9 +104,37 @@ class Lane:
             future.cancel()
         self._interrupt_own_job()
 
-    def plan(self, requests: Sequence[Request]) -> None:
-        """What will be asked for, in this order; what is sent ahead is taken from it."""
-        self._plan = list(requests)
+    def take_gpu(self) -> None:
+        """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
+        if self._lease is not None and not self._lease.held:
+            self._lease.take()
+            clear_orphans(self.client)
+
+    def plan(self, requests: Sequence[Request], *, final: bool = False) -> None:
+        """What will be asked for, in this order; what is sent ahead is taken from it.
+
+        ``final``: nothing comes after it, so that the lease is given back at its last answer.
+        """
+        self._plan, self._final = list(requests), final
+
+    def prepare(self, request: Request) -> None:
+        """Read and encode what ``request`` sends, before the GPU is there to wait for it.
+
+        What is wrong with it is said when its own turn comes.
+        """
+        with suppress(Exception):
+            self._prepare(request)
+
+    def start(self) -> None:
+        """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
+        first = next((planned for planned in self._plan if not self.is_made(planned)), None)
+        if first is not None:
+            with suppress(Exception):  # what is wrong with it is said when its own turn comes
+                self._send(first)
+
+    def is_sent(self, request: Request) -> bool:
+        """Whether ``request`` is at the WebUI, or back and not asked for yet."""
+        return request.digest in self._answers
 
     def answer(self, request: Request) -> Answer:
         """The WebUI's answer to ``request``; blocks until it is there.
@@ -107,9 +145,7 @@ class Lane:
         future = self._send(request)
         following = self._following(request)
         if following is not None:
-            # Read and encoded while the GPU works. What is wrong with it is said when its own turn comes.
-            with suppress(Exception):
-                self._prepare(following)
+            self.prepare(following)  # while the GPU works
         try:
             answer = future.result()
         except Exception:
@@ -131,10 +167,15 @@ class Lane:
         if request.digest not in digests:
             return None
         rest = self._plan[digests.index(request.digest) + 1 :]
-        return next((planned for planned in rest if not self._made(planned)), None)
+        return next((planned for planned in rest if not self.is_made(planned)), None)
+
+    def _is_last(self, request: Request) -> bool:
+        planned = any(one.digest == request.digest for one in self._plan)
+        return planned and self._following(request) is None
 
     def _send(self, request: Request) -> Future[Answer]:
         if request.digest not in self._answers:
+            self.take_gpu()  # held already, save for a retry of the last request
             self._answers[request.digest] = self._thread.submit(self._exchange, request, *self._prepare(request))
         return self._answers[request.digest]
 
@@ -160,6 +201,8 @@ class Lane:
                 self._refuse_interrupted(sending)
             finally:
                 self.sending = None
+        if self._final and self._lease is not None and self._is_last(request):
+            self._lease.give_back()
         return Answer(request, generation, task_id, seconds)
 
     def _post(self, request: Request, body: dict[str, Any]) -> Generation:

@@ -103,17 +103,6 @@ class Inventory:
                 near = "".join(_near(name, schema.get("properties", {})) for name in unknown)
                 self.problems.append(f"adetailer pass {number}: {'.'.join(map(str, error.path))} {error.message}{near}")
 
-    def refuse(self) -> None:
-        """
-        Raises:
-            JobRefused: something is missing; all of it in one message.
-        """
-        if self.problems:
-            raise JobRefused(
-                f"Not queued on the GPU, because {self.client.base_url} would have painted something else: "
-                + "; ".join(self.problems)
-            )
-
     def _have(self, what: str) -> Any:
         if what not in self._lists:
             ask: Callable[[], Any] = getattr(self.client, what)

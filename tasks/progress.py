@@ -34,7 +34,7 @@ from webui.errors import NotFound
 ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
 EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
 LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
-FLUSHED_WITHIN = 2.0  # seconds that a stage's end waits for its last artifact
+FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for each artifact
 WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
 
 Callback = Callable[[float, float | None], None]
@@ -231,6 +231,7 @@ class JobProgress:
         self._fraction = 0.0  # of this stage
         self._job = artifact("job-progress", "the whole job")
         self._artifact: ProgressArtifact | None = None
+        self._artifacts = [self._job]
 
     @property
     def total(self) -> float:
@@ -243,6 +244,7 @@ class JobProgress:
         with self._lock:
             self._stage, self._pictures, self._done, self._fraction = stage, max(1, pictures), 0, 0.0
             self._artifact = self._new_artifact(f"{stage}-progress", stage)
+            self._artifacts.append(self._artifact)
         self._show(0.0, None, stage, boundary=True)
 
     def moved(self, request: Request, bar: float, eta: float | None, text: str) -> None:
@@ -260,12 +262,14 @@ class JobProgress:
     def end(self) -> None:
         """The stage has returned."""
         self._show(1.0, 0.0, "done", boundary=True)
-        for artifact in (self._artifact, self._job):
-            if artifact is not None:
-                artifact.flush(FLUSHED_WITHIN)
         with self._lock:
             self._before += self._shares.get(self._stage, 0.0)
             self._stage, self._fraction = "", 0.0
+
+    def flush(self) -> None:
+        """Wait until the last that there was to show is written, at most two seconds for each artifact."""
+        for artifact in self._artifacts:
+            artifact.flush(FLUSHED_WITHIN)
 
     def _show(self, fraction: float, eta: float | None, text: str, *, boundary: bool = False) -> None:
         with self._lock:

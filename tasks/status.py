@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prefect import get_run_logger
@@ -19,21 +19,30 @@ def this_run() -> FlowRun:
     return context.flow_run
 
 
-def waiting_status() -> Callable[[str | None], None]:
-    """A function to call, from any thread, with why the run waits, and with None when it goes on.
+class Status:
+    """Says why a run waits, in its log and as its state in the UI; from any thread, and never in the GPU's time.
 
-    The reason stands in the log and as the state's name and message in the UI. The state stays of type RUNNING: a
-    pool counts it, and a cancel reaches it.
+    The state stays of type RUNNING: a pool counts it, and a cancel reaches it. Prefect is told by a thread of its own,
+    in order; :meth:`close` before the run's end, or a late word would undo its final state.
     """
-    run, logger = this_run().id, get_run_logger()
 
-    def say(reason: str | None) -> None:
-        logger.info("waiting: %s", reason) if reason else logger.info("waited long enough, going on")
+    def __init__(self) -> None:
+        self._run, self._logger = this_run().id, get_run_logger()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="status")
+
+    def waiting(self, reason: str | None) -> None:
+        """Say why the run waits; None: it goes on."""
+        self._thread.submit(self._tell, reason)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=True)
+
+    def _tell(self, reason: str | None) -> None:
+        self._logger.info("waiting: %s", reason) if reason else self._logger.info("waited long enough, going on")
         state: State[Any] = Running(name="Waiting", message=reason) if reason else Running()
         try:
             with get_client(sync_client=True) as client:
-                client.set_flow_run_state(run, state, force=True)
+                # Not by force: a run that is being cancelled stays so.
+                client.set_flow_run_state(self._run, state)
         except Exception as error:
-            logger.debug("the waiting state could not be set: %s", error)
-
-    return say
+            self._logger.debug("the waiting state could not be set: %s", error)
