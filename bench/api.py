@@ -34,7 +34,7 @@ class Api:
 
     def _answer(self, method: str, path: str, body: Any = None) -> Any:
         for attempt in range(5):
-            answer = self._session.request(method, self.url + path, json=body, timeout=60)
+            answer = self._session.request(method, self.url + path, json=body, timeout=150)
             if answer.status_code != 503:  # 503: SQLite was locked; Prefect's own client waits and repeats as well
                 break
             time.sleep(0.2 * 2**attempt)

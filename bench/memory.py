@@ -9,7 +9,7 @@ from bench.results import figure
 from bench.rig import POOL, Rig, family
 from deployments.children import Child
 
-AT_ONCE = 4  # runs; they need no GPU
+AT_ONCE = 2  # runs; they need no GPU
 GROUP = 50  # runs that are queued at a time
 SETTLE = 5.0  # seconds without runs before memory is read
 WITHIN = 10.0  # seconds for each run, at most

@@ -9,7 +9,7 @@ from bench.peers import BareLoop
 from bench.results import figure
 from bench.rig import Rig
 
-JOB = 3.0  # seconds of GPU
+JOB = 2.0  # seconds of GPU
 POLLING = "0.5"  # seconds between two polls: 2 Hz, the default
 
 

@@ -56,6 +56,7 @@ class Rig:
         (self.folder / "tmp").mkdir()
         self._stack = contextlib.ExitStack()
         self._server: Child | None = None
+        self._deployed = False
         self.port = free_port(0)
         self.api = Api(f"http://127.0.0.1:{self.port}/api")
 
@@ -137,23 +138,25 @@ class Rig:
 
     # -- workers -----------------------------------------------------------------------------------------
 
-    def deploy(self, shop: Paintshop, *, lookahead: bool = False) -> None:
-        """``darkroom deploy``: pool, blocks and deployments, the pool's limit as look-ahead asks for."""
-        environment = self._darkroom(shop, lookahead)
-        child = self._child("deploy", "deployments.cli", "deploy", environment=environment)
+    def deploy(self, shop: Paintshop) -> None:
+        """``darkroom deploy``, once: pool, blocks and deployments."""
+        if self._deployed:
+            return
+        child = self._child("deploy", "deployments.cli", "deploy", environment=self._darkroom(shop, lookahead=False))
         try:
-            with contextlib.suppress(TimeoutError):
-                while child.alive:
-                    time.sleep(0.05)
+            while child.alive:
+                time.sleep(0.05)
             if "knows everything" not in child.since_start():
                 raise RuntimeError(f"darkroom deploy failed: {child.since_start()[-2000:]}")
         finally:
             _stop(child)
+        self._deployed = True
 
     @contextlib.contextmanager
     def worker(self, shop: Paintshop, *, lookahead: bool = False, **environment: str) -> Iterator[Child]:
-        """``darkroom worker``, ready, with the pool's limit as look-ahead asks for."""
-        self.deploy(shop, lookahead=lookahead)
+        """``darkroom worker``, ready, with the pool's limit as look-ahead asks for: 2, else 1."""
+        self.deploy(shop)
+        self.api.patch(f"/work_pools/{POOL}", concurrency_limit=2 if lookahead else 1)
         settings = self._darkroom(shop, lookahead) | environment
         with self._working("worker", WORKER_READY, "deployments.cli", "worker", environment=settings) as child:
             yield child
