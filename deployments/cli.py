@@ -12,7 +12,7 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -111,9 +111,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
 
 @app.command
 def run(
-    job: Annotated[
-        Path | None, Parameter(help="A job file; without one, the example that comes with the project.")
-    ] = None,
+    job: Annotated[Path | None, Parameter(help="A file of one job, or of many; without one, the example.")] = None,
     *,
     start: Annotated[bool, Parameter(help="Start what is missing for the time of the run.")] = False,
     webui: Annotated[str | None, Parameter(help="A WebUI's address, for --start.")] = None,
@@ -159,17 +157,12 @@ def _check_file(file: Path) -> None:
 def _run(file: Path, check: object) -> int:
     from prefect.client.orchestration import get_client
 
-    from deployments.bootstrap import DEPLOYMENT
     from deployments.follow import Follower, console, queue, report
-    from deployments.suit import suit
-    from flows.job import read_job
 
-    job = read_job(file)
-    if file.resolve() == EXAMPLE:
-        job = suit(job, say)
+    deployment, name, parameters = _queued_as(file)
     out = console()
     with get_client(sync_client=True) as client:
-        flow_run = queue(client, DEPLOYMENT, job)
+        flow_run = queue(client, deployment, name, parameters)
         ui_url = os.environ[API].removesuffix("/api")
         say(f"queued {flow_run.name}: {ui_url}/runs/flow-run/{flow_run.id}")
         with Follower(client, flow_run, out) as follower:
@@ -178,6 +171,21 @@ def _run(file: Path, check: object) -> int:
             except Stopped:
                 ended = follower.cancel()
         return report(ended, ui_url, out)
+
+
+def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
+    """The deployment, name and parameters of a file of one job or of many; its pictures are in the store by then."""
+    from deployments.bootstrap import DEPLOYMENT
+    from deployments.suit import suit
+    from flows.job import read_job
+    from flows.jobfile import holds_many, keep_jobs
+
+    if holds_many(file):
+        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file))}
+    job = read_job(file)
+    if file.resolve() == EXAMPLE:
+        job = suit(job, say)
+    return DEPLOYMENT, job.name, {"job": job.parameters()}
 
 
 @app.command

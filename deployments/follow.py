@@ -24,17 +24,16 @@ from prefect.states import Cancelling
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.job import GenerationJob
-
 LOOK = 0.5  # seconds between two looks at the run
 STAGES = ("txt2img", "img2img", "adetailer", "upscale")
 TOTAL = "job"
+STATE_ONLY = "Finished in state Completed"  # Prefect's line for each task: the task's own line says more
 
 
-def queue(client: SyncPrefectClient, deployment: str, job: GenerationJob) -> FlowRun:
-    """A flow run of the job, scheduled through its deployment."""
+def queue(client: SyncPrefectClient, deployment: str, name: str, parameters: dict[str, Any]) -> FlowRun:
+    """A flow run with these parameters, scheduled through its deployment."""
     found = client.read_deployment_by_name(deployment)
-    return client.create_flow_run_from_deployment(found.id, parameters={"job": job.parameters()}, name=job.name)
+    return client.create_flow_run_from_deployment(found.id, parameters=parameters, name=name)
 
 
 class Follower:
@@ -98,7 +97,8 @@ class Follower:
             if not state.is_final():
                 self._line(f"{run.name}: {self._state}{because}")
         for log in self._new_logs():
-            self._line(log.message, log.level)
+            if not log.message.startswith(STATE_ONLY):
+                self._line(log.message, log.level)
         self._show_progress()
 
     def _show_progress(self) -> None:

@@ -23,6 +23,17 @@ from tasks.store import SCHEME, place, stored
 MOST_JOBS = 10_000
 
 
+def holds_many(path: Path) -> bool:
+    """Whether a file is one of many jobs, not of a single one."""
+    if path.suffix.lower() in (".jsonl", ".csv"):
+        return True
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return False  # reading it as a job says what is wrong with it
+    return isinstance(content, list) or (isinstance(content, dict) and "jobs" in content)
+
+
 def read_jobs(file: str) -> list[GenerationJob]:
     """The jobs of a file or of a reference into the store, their own files kept in the store.
 

@@ -159,3 +159,34 @@ def test_a_schedule_fires(house: House) -> None:
         until("a run by the timetable paints", lambda: published(house, "timetable"))
     finally:
         house.call("DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
+
+
+def test_a_batch_goes_on_after_a_failure_and_its_retry_repeats_only_what_is_missing(
+    house: House, tmp_path: Path
+) -> None:
+    jobs = [
+        {"name": f"b{number}", "checkpoint": checkpoint, "txt2img": {"prompt": "a castle", **SMALL, "seed": number}}
+        for number, checkpoint in enumerate(["ink", "oil", "ink", "oil"])
+    ]
+    file = tmp_path / "four.jsonl"
+    file.write_text("\n".join(json.dumps(job) for job in jobs))
+    house.arm(kind="error", like="out of memory", path="/sdapi/v1/txt2img", contains='"seed": 2,')
+    run = house.start({}, "batch/batch", name="four", file=str(file))
+    failed = house.ends(run)
+    assert failed["state_type"] == "FAILED"
+    assert "1 of 4 jobs failed" in failed["state"]["message"] and "b2: " in failed["state"]["message"]
+    assert sorted(path.stem for path in house.gallery.rglob("b?-*.png")) == [
+        "b0-0-txt2img",
+        "b1-1-txt2img",
+        "b3-3-txt2img",
+    ]
+    checkpoints = [body["override_settings"]["sd_model_checkpoint"] for _, body in house.painted()]
+    assert len(set(checkpoints[:2])) == len(set(checkpoints[2:])) == 1, f"grouped by checkpoint: {checkpoints}"
+
+    house.forget()
+    house.retry(run)
+    assert house.ends(run)["state_type"] == "COMPLETED", house.logs(run)[-5:]
+    assert [body["seed"] for _, body in house.painted()] == [2]
+    assert len(list(house.gallery.rglob("b?-*.png"))) == 4
+    assert house.artifacts(run)["contact-sheet"]["data"].count("data:image/jpeg") == 4
+    assert len(json.loads(house.artifacts(run)["batch"]["data"])) == 4

@@ -68,7 +68,7 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, p
     house.webui.steps.step_time = 0.1
     ui = house.api.removesuffix("/api")
     page.goto(f"{ui}/deployments/deployment/{house.deployment()['id']}/run")
-    page.get_by_text("Txt2Img", exact=True).click()
+    expect(form_field(page, "Prompt").locator("textarea")).to_have_value(re.compile("lighthouse"))  # an example to edit
     fill(page, "Name", "by-hand")
     fill(page, "Checkpoint", "photo")
     fill(page, "Pictures", "3")
