@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 import yaml
 
 from blocks.settings import settings
@@ -164,7 +165,9 @@ def test_check_without_a_server_starts_none(tmp_path: Path) -> None:
     assert "temporary server" not in done.stdout + done.stderr
 
 
-def test_plan_changes_nothing_and_gives_reasons(deployed: Prefect) -> None:
+def test_plan_changes_nothing_and_gives_reasons(deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    wanted = {"sd_model_checkpoint": "oil.safetensors"}
+    assert requests.post(f"{painter.url}/sdapi/v1/options", json=wanted, timeout=10).ok
     runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(["oil", "ink", "oil"])]
     try:
         done = deployed.darkroom("plan")
