@@ -93,7 +93,8 @@ class House:
 
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         found = self.call("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 100})
-        return {artifact["key"]: artifact for artifact in found if artifact["key"]}
+        newest_last = sorted(found, key=lambda artifact: artifact["created"])
+        return {artifact["key"]: artifact for artifact in newest_last if artifact["key"]}
 
     def logs(self, run: str) -> list[str]:
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
