@@ -10,9 +10,10 @@ from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
+from flows.items import Item, items_of, preflight, settle
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.stages import Item, Stages, items_of, lane_to, preflight, settle
+from flows.stages import Stages, lane_to
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
 

@@ -10,8 +10,9 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
+from flows.items import items_of, preflight, settle
 from flows.job import GenerationJob, read_job
-from flows.stages import Stages, items_of, lane_to, preflight, settle
+from flows.stages import Stages, lane_to
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run

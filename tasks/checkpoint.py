@@ -7,11 +7,9 @@ from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.tasks import exponential_backoff
 
-from blocks.settings import settings
 from tasks.lane import Lane
-from tasks.paint import RETRIES, can_help, checked
+from tasks.paint import RETRYING, checked
 from tasks.request import Request
 from webui.client import WebUIClient
 from webui.errors import CallFailed, WebUIError
@@ -23,10 +21,7 @@ from webui.models import Checkpoint
     task_run_name="switch to {checkpoint.model_name}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(settings().retry_backoff),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=can_help,
+    **RETRYING,
 )
 def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: Lane) -> float:
     """Load ``checkpoint``, and make sure that it is the one; returns the seconds it took, 0 if it was loaded.

@@ -47,15 +47,17 @@ def can_help(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     return False
 
 
-PAINTING: dict[str, Any] = {
-    "task_run_name": "{request.title}",
-    "cache_key_fn": same_request,
-    "persist_result": True,
-    "result_serializer": "json",
+RETRYING: dict[str, Any] = {
     "retries": RETRIES,
     "retry_delay_seconds": exponential_backoff(settings().retry_backoff),
     "retry_jitter_factor": 0.5,
     "retry_condition_fn": can_help,
+}
+PAINTING: dict[str, Any] = RETRYING | {
+    "task_run_name": "{request.title}",
+    "cache_key_fn": same_request,
+    "persist_result": True,
+    "result_serializer": "json",
 }
 
 

@@ -6,13 +6,11 @@ once; where nothing can be had, stage boundaries still move the bar.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Protocol
 from uuid import UUID
@@ -26,84 +24,16 @@ from prefect.artifacts import (
 from prefect.cache_policies import NO_CACHE
 
 from blocks.settings import settings
+from tasks.bar import ALMOST, Countdown, Reading, RequestBar
 from tasks.lane import Lane, Sending
 from tasks.request import Request
 from webui.client import WebUIClient
 from webui.errors import NotFound
 
-ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
-EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
-LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
 FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for each artifact
 WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
 
 Callback = Callable[[float, float | None], None]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One look at the WebUI. ``fraction`` 0 to 1; ``eta`` seconds, as it says; steps None where they are not ours."""
-
-    fraction: float
-    eta: float | None = None
-    jobs: int = 1
-    step: int | None = None
-    steps: int | None = None
-    preview: str | None = None
-    preview_id: int = -1
-
-
-class RequestBar:
-    """The bar of one request: 0 to 1, only forward, rescaled where the WebUI finds more work on the way.
-
-    ADetailer's job count grows with each face, and the WebUI's own bar falls from 1.0 to 0.5. Here what is left of
-    the bar is shared out anew. A request that may grow gives each phase half of what is left; any other has its whole
-    length for the one phase that it should have.
-    """
-
-    def __init__(self, may_grow: bool = False) -> None:
-        self.shown = 0.0
-        self._may_grow = may_grow
-        self._jobs = 0
-        self._from = 0.0  # where on the bar this phase began
-        self._raw_from = 0.0  # what the WebUI said then
-        self._end = self._phase_end()
-
-    def read(self, reading: Reading) -> float:
-        """Take a reading; returns the bar, 0 to 0.99."""
-        raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
-        if reading.jobs > self._jobs > 0:
-            self._from, self._raw_from = self.shown, min(raw, 0.999)
-            self._end = self._phase_end()
-        self._jobs = max(self._jobs, reading.jobs)
-        through = max(0.0, (raw - self._raw_from) / (1.0 - self._raw_from))
-        self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
-        return self.shown
-
-    def _phase_end(self) -> float:
-        return self.shown + (1.0 - self.shown) / 2 if self._may_grow else 1.0
-
-
-class Countdown:
-    """The seconds that are left: what the WebUI says where it can be believed, counting down in between."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._fraction = 0.0
-        self._ends: float | None = None
-
-    def read(self, fraction: float, eta: float | None) -> float | None:
-        """Take what the WebUI says; returns seconds left, or None while that is unknown."""
-        now = self._clock()
-        if fraction < self._fraction:
-            # The WebUI found more work (ADetailer, a face): what it promised does not hold any more.
-            self._fraction, self._ends = fraction, None
-        elif fraction > self._fraction:
-            self._fraction = fraction
-            believable = eta is not None and 0 < eta < LONGEST_ETA and fraction >= EARLY
-            self._ends = now + eta if believable and eta is not None else None
-        # Between two steps a WebUI's ETA rises; ours goes on counting down.
-        return None if self._ends is None else max(0.0, self._ends - now)
 
 
 class Listener(Protocol):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tasks.progress import ALMOST, Countdown, JobProgress, Reading, RequestBar
+from tasks.bar import ALMOST, Countdown, Reading, RequestBar
+from tasks.progress import JobProgress
 from tasks.request import Request
 
 

@@ -19,19 +19,9 @@ from PIL import Image
 from prefect import flow
 
 from tasks import progress
+from tasks.bar import ALMOST, Countdown, Reading, RequestBar
 from tasks.lane import Lane, Sending
-from tasks.progress import (
-    ALMOST,
-    Countdown,
-    JobProgress,
-    ProgressArtifact,
-    Reading,
-    RequestBar,
-    line,
-    look,
-    poll,
-    watch,
-)
+from tasks.progress import JobProgress, ProgressArtifact, line, look, poll, watch
 from tasks.request import Picture, Request
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
