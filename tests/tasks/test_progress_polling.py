@@ -142,9 +142,11 @@ def test_poll_progress_loop_stops_on_event_with_a_poll_in_flight_that_hangs(serv
     """The look has five seconds; the stage's end is not held up by it (asserted in ``polling``)."""
     assert lane.client.timeouts.progress == 5
     arm(server, kind="hang", path="/internal/progress", times=None)
+    server.steps.hold()
     with polling(lane):
         ours = sent(lane, request_for(server))
         assert server.requests.wait_for("POST", "/internal/progress", 1, PATIENCE)
+        server.steps.release()
         assert ours.result(PATIENCE).generation.images
     assert server.faults
     server.faults.disarm()
