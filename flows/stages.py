@@ -140,13 +140,19 @@ class Stages:
         )
 
     def _take_gpu(self, groups: list[Group]) -> None:
-        """Wait for the GPU with everything ready, and see which checkpoint it was left with."""
+        """Wait for the GPU with everything ready, and see which checkpoint it is left with."""
         for group in groups:
             self.lane.prepare(group.requests[0])
+        checkpoints = [group.checkpoint for group in groups if group.checkpoint is not None]
+        # Asked before the wait as well: if the run before us paints with one of ours, it need not be asked again. If
+        # it goes on to another, our first picture pays for the load; it names its checkpoint and is checked.
+        self._loaded = self._which_is_loaded(checkpoints)
         self.lane.take_gpu()
         self._on_gpu = True
-        checkpoints = [group.checkpoint for group in groups if group.checkpoint is not None]
-        self._loaded = next((one.file for one in checkpoints if is_loaded(one, self.lane.client)), "")
+        self._loaded = self._loaded or self._which_is_loaded(checkpoints)
+
+    def _which_is_loaded(self, checkpoints: list[Checkpoint]) -> str:
+        return next((one.file for one in checkpoints if is_loaded(one, self.lane.client)), "")
 
     def _asked(self, group: Group) -> list[Request]:
         """All that a group asks of the WebUI: the switch of its checkpoint, if it needs one, and its requests."""

@@ -29,6 +29,7 @@ from webui.client import WebUIClient
 from webui.errors import CallTimedOut, Interrupted, NotFound, WebUIError
 from webui.models import Generation, ImageInfo, Job
 
+STILL_FREE = 0.05  # seconds for which a look that found the WebUI free is believed
 IDLE_POLL = 0.25  # seconds between two looks at somebody else's job
 # Seconds that whoever starts the lane leaves the interpreter to it: what he does next, telling Prefect, would hold the
 # request up by 5 to 40 ms, and the GPU is idle until it is there.
@@ -86,6 +87,7 @@ class Lane:
         self._final = False
         self._answers: dict[str, Future[Answer]] = {}
         self._bodies: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._free_at = -STILL_FREE  # when the WebUI was last seen without a job, on the monotonic clock
         self._leaving = threading.Event()
         self._give_up: float | None = None  # when to stop interrupting, on the monotonic clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lane")
@@ -148,10 +150,14 @@ class Lane:
         future = self._send(request)
         following = self._following(request)
         if following is not None:
-            self.prepare(following)  # while the GPU works
+            # Chained now, so that it goes out at the moment of the answer, whatever this thread does then.
+            with suppress(Exception):  # what is wrong with it is said when its own turn comes
+                self._send(following, after=future)
         try:
-            answer = future.result()
+            return future.result()
         except Exception:
+            if following is not None:
+                self._answers.pop(following.digest, None)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
@@ -159,10 +165,6 @@ class Lane:
             raise
         finally:
             self._answers.pop(request.digest, None)
-        if following is not None:
-            with suppress(Exception):
-                self._send(following)
-        return answer
 
     def _following(self, request: Request) -> Request | None:
         """The next request of the plan whose pictures are not there yet."""
@@ -176,10 +178,13 @@ class Lane:
         planned = any(one.digest == request.digest for one in self._plan)
         return planned and self._following(request) is None
 
-    def _send(self, request: Request) -> Future[Answer]:
+    def _send(self, request: Request, *, after: Future[Answer] | None = None) -> Future[Answer]:
+        """Have the lane's thread send ``request``, if ``after`` (the one before it) succeeds."""
         if request.digest not in self._answers:
-            self.take_gpu()  # held already, save for a retry of the last request
-            self._answers[request.digest] = self._thread.submit(self._exchange, request, *self._prepare(request))
+            task_id, body = self._prepare(request)
+            if after is None:
+                self.take_gpu()  # held already, save for a retry of the last request
+            self._answers[request.digest] = self._thread.submit(self._exchange, request, task_id, body, after)
         return self._answers[request.digest]
 
     def _prepare(self, request: Request) -> tuple[str, dict[str, Any]]:
@@ -189,8 +194,10 @@ class Lane:
             self._bodies[request.digest] = (task_id, request.body(task_id))
         return self._bodies[request.digest]
 
-    def _exchange(self, request: Request, task_id: str, body: dict[str, Any]) -> Answer:
+    def _exchange(self, request: Request, task_id: str, body: dict[str, Any], after: Future[Answer] | None) -> Answer:
         """In the lane's thread: wait for strangers, send, and make sure that nobody cut it short."""
+        if after is not None and (after.cancelled() or after.exception() is not None):
+            raise Interrupted(f"{request.title} was not sent: the one before it failed")
         self._bodies.pop(request.digest, None)
         self._wait_for_strangers()
         if self._leaving.is_set():
@@ -223,7 +230,7 @@ class Lane:
         if sending.request.endpoint == "extra-single-image":
             return
         try:
-            state = self.client.job_state().state
+            state = self._look()
         except WebUIError:
             state = Job()
         if sending.interrupted or (not state.running and (state.interrupted or state.skipped)):
@@ -239,9 +246,11 @@ class Lane:
         is first come, first served, and our request stands alone. So jobs are counted: the one that runs, and those
         that wait when we come. A job is known by its start, for its name changes on the way ("Batch 2 out of 2").
         """
+        if time.monotonic() - self._free_at < STILL_FREE:
+            return  # our own look after the last picture
         waited = False
         try:
-            job = self.client.job_state().state
+            job = self._look()
             if not job.running:
                 return
             waited = True
@@ -255,6 +264,12 @@ class Lane:
             pass  # the request itself will say what is wrong, with its own retries
         if waited and not self._leaving.is_set():  # a cancelled run keeps its own state
             self._on_wait(None)
+
+    def _look(self) -> Job:
+        """The job that runs at the WebUI; remembers when there was none."""
+        state = self.client.job_state().state
+        self._free_at = -STILL_FREE if state.running else time.monotonic()
+        return state
 
     def _waiting_at_the_webui(self) -> int:
         try:
