@@ -30,7 +30,7 @@ def published(house: House, job: str) -> list[Path]:
 
 
 def test_a_job_through_the_deployment(house: House) -> None:
-    house.webui.steps.step_time = 0.1
+    house.webui.steps.step_time = 0.3  # long enough for two looks at each picture
     run = house.start(JOB | {"name": "whole"})
     ended = house.ends(run)
     assert ended["state_type"] == "COMPLETED", (ended["state"], house.logs(run)[-5:])
