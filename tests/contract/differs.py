@@ -125,6 +125,13 @@ ON_PURPOSE: tuple[Differs, ...] = (
         "body.ad_no_huggingface",
         "a flag of ADetailer, which that server had not registered",
     ),
+    # -- ADetailer --------------------------------------------------------------------------------------
+    Differs(
+        "adetailer/skip_img2img_no_leading_bools_unit_skip_flag",
+        "timeline",
+        "the recorded checkpoint's random weights repaint the face into noise, in which none is found; "
+        "the painter keeps it a face, so ADetailer goes on to paint it",
+    ),
 )
 
 
