@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.context import TaskRunContext
+from prefect.futures import wait
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -60,10 +61,16 @@ def batch(
         stages = Stages(items, lane, tolerant=True, on_done=publish_item)
         stages.run()
 
-    table("timings", "Seconds per stage", stages.timings)
-    table("batch", f"{len(items)} jobs of {name}", [row(number, item) for number, item in enumerate(items, start=1)])
     paths = [where for _, wheres in published for where in wheres]
-    contact_sheet(name, [picture for item, _ in published for picture in item.pictures], paths)
+    pictures = [picture for item, _ in published for picture in item.pictures]
+    rows = [row(number, item) for number, item in enumerate(items, start=1)]
+    report = [
+        contact_sheet.submit(name, pictures, paths),
+        table.submit("timings", "Seconds per stage", stages.timings),
+        table.submit("batch", f"{len(items)} jobs of {name}", rows),
+    ]
+    wait(report)
+    stages.progress.flush()
     report_failures(items)
     return paths
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
+from prefect.futures import wait
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -43,8 +44,12 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     pictures = items[0].pictures
     about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": stages.timings}
     published = publish(pictures, gallery, job=job.name, run=run_id, started=started, about=about)
-    contact_sheet(job.name, pictures, published)
-    table("timings", "Seconds per stage", stages.timings)
+    report = [
+        contact_sheet.submit(job.name, pictures, published),
+        table.submit("timings", "Seconds per stage", stages.timings),
+    ]
+    wait(report)
+    stages.progress.flush()
     return published
 
 

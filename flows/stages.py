@@ -115,7 +115,6 @@ class Stages:
         for stage in stages:
             if working := [item for item in self.items if item.has(stage)]:
                 self._run_stage(stage, working, final=stage == stages[-1])
-        self.progress.flush()
 
     def _run_stage(self, stage: str, items: list[Item], *, final: bool) -> None:
         started = time.monotonic()
