@@ -41,7 +41,7 @@ test: setup lint  ## every test
 bench: setup  ## the tables of the README, within five minutes; writes bench/results.json
 	@$(BIN)/python -m bench
 
-bench-full: setup  ## every figure, about an hour
+bench-full: setup  ## every figure, about 40 minutes
 	@$(BIN)/python -m bench --full
 
 clean:  ## the local state (Prefect's database, stored inputs, logs), not the gallery

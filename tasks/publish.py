@@ -18,7 +18,8 @@ from pydantic import BaseModel
 from blocks.gallery import Gallery
 from tasks.request import Picture
 
-THUMBNAIL = 256  # pixels a side
+THUMBNAIL = 192  # pixels a side
+COLUMNS = 3  # what fits beside the panel of a Prefect page
 SHEET = 48  # thumbnails in one contact sheet: about 10 KB each, and Prefect's database holds them
 
 
@@ -77,7 +78,7 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
         + (f"<br>{picture.note}" if picture.note else "")
         for picture, where in zip(pictures[:SHEET], published, strict=False)
     ]
-    width = min(4, max(1, len(cells)))
+    width = min(COLUMNS, max(1, len(cells)))
     rows = [cells[start : start + width] for start in range(0, len(cells), width)]
     sheet = [f"# {job}", "", "|" + " |" * width, "|" + "---|" * width]
     sheet += ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
