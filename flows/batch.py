@@ -7,7 +7,6 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.context import TaskRunContext
-from prefect.futures import wait
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -64,13 +63,10 @@ def batch(
     paths = [where for _, wheres in published for where in wheres]
     pictures = [picture for item, _ in published for picture in item.pictures]
     rows = [row(number, item) for number, item in enumerate(items, start=1)]
-    report = [
-        contact_sheet.submit(name, pictures, paths),
-        table.submit("timings", "Seconds per stage", stages.timings),
-        table.submit("batch", f"{len(items)} jobs of {name}", rows),
-    ]
-    wait(report)
     stages.progress.flush()
+    contact_sheet(name, pictures, paths)
+    table("timings", "Seconds per stage", stages.timings)
+    table("batch", f"{len(items)} jobs of {name}", rows)
     report_failures(items)
     return paths
 

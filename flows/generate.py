@@ -7,7 +7,6 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
-from prefect.futures import wait
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -44,12 +43,10 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     pictures = items[0].pictures
     about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": stages.timings}
     published = publish(pictures, gallery, job=job.name, run=run_id, started=started, about=about)
-    report = [
-        contact_sheet.submit(job.name, pictures, published),
-        table.submit("timings", "Seconds per stage", stages.timings),
-    ]
-    wait(report)
+    # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
     stages.progress.flush()
+    contact_sheet(job.name, pictures, published)
+    table("timings", "Seconds per stage", stages.timings)
     return published
 
 

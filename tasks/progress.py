@@ -33,6 +33,9 @@ from webui.errors import NotFound
 FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for each artifact
 WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
 
+# Two writers at once collide in Prefect's SQLite (503), and its client then sleeps for two seconds.
+ONE_WRITER = threading.Lock()
+
 Callback = Callable[[float, float | None], None]
 
 
@@ -253,7 +256,7 @@ class ProgressArtifact:
                     self._writer = None
                     return
             self._written = time.monotonic()
-            with suppress(Exception):  # progress is advice; the next write says the same, only later
+            with suppress(Exception), ONE_WRITER:  # progress is advice; the next write says the same, only later
                 percent, text = latest
                 if self._id is None:
                     self._id = create_progress_artifact(percent, key=self._key, description=text)  # type: ignore[assignment]

@@ -70,7 +70,6 @@ def publish(
     return published
 
 
-@task(name="contact sheet", task_run_name="contact sheet", cache_policy=NO_CACHE, persist_result=False)
 def contact_sheet(job: str, pictures: list[Picture], published: list[Published]) -> None:
     """A markdown artifact: thumbnails, seeds and where each picture is."""
     cells = [
@@ -88,7 +87,6 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
     create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
 
 
-@task(name="table", task_run_name="table of {key}", cache_policy=NO_CACHE, persist_result=False)
 def table(key: str, description: str, rows: list[dict[str, Any]]) -> None:
     """A table artifact."""
     create_table_artifact(rows, key=key, description=description)
