@@ -34,7 +34,7 @@ Heard = list[tuple[float, float | None, Reading]]
 
 
 @contextmanager
-def polling(lane: Lane, listener: Any = None, interval: float = 0.02) -> Iterator[Heard]:
+def polling(lane: Lane, listener: Any = None, interval: float = 0.02, **more: float) -> Iterator[Heard]:
     """A poller beside a lane; what it told is in the list."""
     heard: Heard = []
 
@@ -42,7 +42,8 @@ def polling(lane: Lane, listener: Any = None, interval: float = 0.02) -> Iterato
         heard.append((bar, eta, reading))
 
     stop = threading.Event()
-    thread = threading.Thread(target=poll, args=(lane, stop, listener or hear), kwargs={"interval": interval})
+    given = {"interval": interval, **more}
+    thread = threading.Thread(target=poll, args=(lane, stop, listener or hear), kwargs=given)
     thread.start()
     try:
         yield heard
@@ -150,6 +151,26 @@ def test_poll_progress_loop_stops_on_event_with_a_poll_in_flight_that_hangs(serv
         assert ours.result(PATIENCE).generation.images
     assert server.faults
     server.faults.disarm()
+
+
+@pytest.mark.parametrize("every", [0.0, 0.1])
+def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, lane: Lane, every: float) -> None:
+    server.steps.hold()
+    server.steps.advance(15)  # a WebUI makes its first preview at step 10 or so
+    with polling(lane, preview_every=every) as heard:
+        ours = sent(lane, request_for(server, steps=20))
+        assert server.steps.wait_for(15, PATIENCE)
+        looks = len(heard)
+        if every:
+            until("a preview comes", lambda: any(reading.preview for _, _, reading in list(heard)))
+        else:
+            until("a few more looks", lambda: len(heard) > looks + 5)
+        server.steps.release()
+        ours.result(PATIENCE)
+    previews = [reading.preview for _, _, reading in heard if reading.preview]
+    assert bool(previews) == bool(every)
+    assert all(preview.startswith("data:image/") for preview in previews)
+    assert len(previews) == len(set(previews)), "an unchanged preview is not sent again"
 
 
 def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, lane: Lane) -> None:
