@@ -170,7 +170,7 @@ class Stages:
         return [request.model_copy(update={"job": item.job.name}) for request in requests]
 
     def _run_group(self, stage: str, group: Group) -> list[Picture]:
-        if group.checkpoint is not None and not self._is_made(group):
+        if group.checkpoint is not None and len(self._asked(group)) > len(group.requests):
             switch_checkpoint(group.checkpoint, group.standing, self.lane)
             self._loaded = group.checkpoint.file
         made = []
