@@ -58,8 +58,8 @@ def lane_to(webui: WebUI) -> Iterator[Lane]:
     run, status = this_run(), Status()
     run_id = str(run.id)
 
-    def say_who_paints(holder: Ticket | None) -> None:
-        status.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})" if holder else None)
+    def say_who_paints(holder: Ticket) -> None:
+        status.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})")
 
     lane = Lane(
         webui.get_client(),

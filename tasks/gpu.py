@@ -23,6 +23,9 @@ from urllib.parse import urlsplit
 
 from blocks.locks import Held, hold
 
+FREE_AT = "free-at"  # the file beside the tickets
+LONG_AGO = float("-inf")
+
 
 @dataclass(frozen=True)
 class Ticket:
@@ -39,43 +42,55 @@ class Lease:
 
     Args:
         run, name: the flow run's id and name, for those who wait.
-        on_wait: called with the holder when there is one, again when it changes, and with None when the wait
-            is over.
+        on_wait: called with the holder when there is one, and again when it changes.
+
+    Attributes:
+        free_at: when the last holder saw the WebUI without a job, in seconds on the host's monotonic clock; set by
+            :meth:`take`.
     """
 
     def __init__(
-        self, base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket | None], None] = lambda holder: None
+        self, base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket], None] = lambda holder: None
     ) -> None:
         self._base_url, self._run, self._name, self._on_wait = base_url, run, name, on_wait
         self._ticket: tuple[Path, Held] | None = None
+        self.free_at = LONG_AGO
 
     @property
     def held(self) -> bool:
         return self._ticket is not None
 
-    def take(self) -> None:
-        """Wait for the turn. The wait can be interrupted by a signal, so it belongs in the main thread."""
+    def take(self) -> bool:
+        """Wait for the turn; returns whether there was somebody to wait for.
+
+        The wait can be interrupted by a signal, so it belongs in the main thread.
+        """
         folder = _folder(self._base_url)
         self._ticket = _take_ticket(folder, Ticket(self._run, self._name, os.getpid(), time.time()))
         try:
             waited = False
             while before := _living_before(folder, self._ticket[0]):
                 waited = True
-                self._on_wait(_read(before[0]))
+                if (holder := _read(before[0])) is not None:
+                    self._on_wait(holder)
                 # The one just before us is the last to go: when its lock is ours, look again who is left.
                 if (turn := hold(before[-1])) is not None:
                     turn.release()
         except BaseException:
             self.give_back()
             raise
-        if waited:
-            self._on_wait(None)
+        self.free_at = _read_free_at(folder)
+        return waited
 
-    def give_back(self) -> None:
-        """Let the next one have it; from any thread, as often as you like."""
+    def give_back(self, free_at: float = LONG_AGO) -> None:
+        """Let the next one have it; from any thread, as often as you like.
+
+        ``free_at``: when the WebUI was last seen without a job, which the next one need not look for again.
+        """
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             path, own = ticket
+            path.with_name(FREE_AT).write_text(repr(free_at))
             path.unlink(missing_ok=True)
             own.release()
 
@@ -126,6 +141,14 @@ def _living_before(folder: Path, path: Path | None) -> list[Path]:
         elif other.exists():
             living.append(other)
     return living
+
+
+def _read_free_at(folder: Path) -> float:
+    try:
+        free_at = float((folder / FREE_AT).read_text())
+    except (OSError, ValueError):
+        return LONG_AGO
+    return free_at if free_at <= time.monotonic() else LONG_AGO  # the clock begins anew when the host does
 
 
 def _read(path: Path) -> Ticket | None:

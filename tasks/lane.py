@@ -2,7 +2,7 @@
 
 The WebUI runs one job at a time, so sending several gains nothing; what costs is the time between an answer and
 the next request. The lane sends from a thread of its own and, as soon as an answer is there, goes on with the next
-request that is not made yet, while the caller decodes, checks, writes and thumbnails the last.
+request that is not made yet; only when that is on the wire does the caller decode, check, write and thumbnail the last.
 
 The caller's thread stays free to be cancelled: leaving the lane interrupts our own job at the WebUI, and only ours.
 
@@ -16,23 +16,23 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
-from typing import Any
 
-from tasks.gpu import Lease
+from tasks.gpu import LONG_AGO, Lease
 from tasks.inflight import InFlight, clear_orphans
 from tasks.request import Request
-from webui.client import WebUIClient
+from webui.client import Received, WebUIClient, encoded
 from webui.errors import CallTimedOut, Interrupted, NotFound, WebUIError
 from webui.models import Generation, ImageInfo, Job
 
-STILL_FREE = 0.05  # seconds for which a look that found the WebUI free is believed
+STILL_FREE = 0.05  # seconds for which a look that found the WebUI free is believed, by the next run as well
 IDLE_POLL = 0.25  # seconds between two looks at somebody else's job
-# Seconds that whoever starts the lane leaves the interpreter to it: what he does next, telling Prefect, would hold the
-# request up by 5 to 40 ms, and the GPU is idle until it is there.
+# Seconds, at most, that the interpreter is left to the lane until a request is on the wire: decoding the last picture
+# and telling Prefect would hold it up by 5 to 40 ms, and the GPU is idle until it is there.
 HEAD_START = 0.05
 GIVE_UP_INTERRUPTING = 20.0  # seconds; a cancelled process is killed after 30
 
@@ -42,9 +42,28 @@ class Answer:
     """What the WebUI gave for a request; ``seconds`` from sending to answer."""
 
     request: Request
-    generation: Generation
+    received: Received
     task_id: str
     seconds: float
+
+    @cached_property
+    def generation(self) -> Generation:
+        """The pictures and their info, decoded when they are first looked at.
+
+        Raises:
+            BadAnswer, BrokenImage: they are something else.
+        """
+        if self.request.endpoint == "extra-single-image":
+            return Generation([self.received.image()], ImageInfo(all_seeds=list(self.request.seeds)))
+        return self.received.generation()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that was handed to the lane's thread; ``gone`` when it is on the wire, or never will be."""
+
+    answer: Future[Answer]
+    gone: threading.Event
 
 
 @dataclass
@@ -85,9 +104,10 @@ class Lane:
         self._on_wait = on_wait
         self._plan: list[Request] = []
         self._final = False
-        self._answers: dict[str, Future[Answer]] = {}
-        self._bodies: dict[str, tuple[str, dict[str, Any]]] = {}
-        self._free_at = -STILL_FREE  # when the WebUI was last seen without a job, on the monotonic clock
+        self._asked: dict[str, Asked] = {}
+        self._bodies: dict[str, tuple[str, bytes]] = {}
+        self._waited = False  # for somebody, and nobody was told yet that it is over
+        self._free_at = LONG_AGO  # when the WebUI was last seen without a job, on the monotonic clock
         self._leaving = threading.Event()
         self._give_up: float | None = None  # when to stop interrupting, on the monotonic clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lane")
@@ -105,14 +125,15 @@ class Lane:
 
     def _leave(self) -> None:
         self._leaving.set()
-        for future in self._answers.values():
-            future.cancel()
+        for asked in self._asked.values():
+            asked.answer.cancel()
         self._interrupt_own_job()
 
     def take_gpu(self) -> None:
         """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
         if self._lease is not None and not self._lease.held:
-            self._lease.take()
+            self._waited |= self._lease.take()
+            self._free_at = max(self._free_at, self._lease.free_at)
             clear_orphans(self.client)
 
     def plan(self, requests: Sequence[Request], *, final: bool = False) -> None:
@@ -133,13 +154,15 @@ class Lane:
     def start(self) -> None:
         """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
         first = next((planned for planned in self._plan if not self.is_made(planned)), None)
-        if first is not None:
-            with suppress(Exception):  # what is wrong with it is said when its own turn comes
-                wait([self._send(first)], timeout=HEAD_START)
+        if first is None:
+            self._go_on()
+            return
+        with suppress(Exception):  # what is wrong with it is said when its own turn comes
+            self._send(first).gone.wait(HEAD_START)
 
     def is_sent(self, request: Request) -> bool:
         """Whether ``request`` is at the WebUI, or back and not asked for yet."""
-        return request.digest in self._answers
+        return request.digest in self._asked
 
     def answer(self, request: Request) -> Answer:
         """The WebUI's answer to ``request``; blocks until it is there.
@@ -147,24 +170,27 @@ class Lane:
         Raises:
             WebUIError: it failed, or somebody interrupted it.
         """
-        future = self._send(request)
-        following = self._following(request)
+        asked = self._send(request)
+        following, ahead = self._following(request), None
         if following is not None:
             # Chained now, so that it goes out at the moment of the answer, whatever this thread does then.
             with suppress(Exception):  # what is wrong with it is said when its own turn comes
-                self._send(following, after=future)
+                ahead = self._send(following, after=asked.answer)
         try:
-            return future.result()
+            answer = asked.answer.result()
+            if ahead is not None:
+                ahead.gone.wait(HEAD_START)
+            return answer
         except Exception:
             if following is not None:
-                self._answers.pop(following.digest, None)
+                self._asked.pop(following.digest, None)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
             self._leave()
             raise
         finally:
-            self._answers.pop(request.digest, None)
+            self._asked.pop(request.digest, None)
 
     def _following(self, request: Request) -> Request | None:
         """The next request of the plan whose pictures are not there yet."""
@@ -175,50 +201,66 @@ class Lane:
         return next((planned for planned in rest if not self.is_made(planned)), None)
 
     def _is_last(self, request: Request) -> bool:
-        planned = any(one.digest == request.digest for one in self._plan)
-        return planned and self._following(request) is None
+        """Whether the GPU is free after ``request``: nothing is planned after it, and nothing is tried again."""
+        if not self._final or all(planned.digest != request.digest for planned in self._plan):
+            return False
+        others = (asked for digest, asked in list(self._asked.items()) if digest != request.digest)
+        return self._following(request) is None and all(asked.answer.done() for asked in others)
 
-    def _send(self, request: Request, *, after: Future[Answer] | None = None) -> Future[Answer]:
+    def _send(self, request: Request, *, after: Future[Answer] | None = None) -> Asked:
         """Have the lane's thread send ``request``, if ``after`` (the one before it) succeeds."""
-        if request.digest not in self._answers:
+        if request.digest not in self._asked:
             task_id, body = self._prepare(request)
             if after is None:
                 self.take_gpu()  # held already, save for a retry of the last request
-            self._answers[request.digest] = self._thread.submit(self._exchange, request, task_id, body, after)
-        return self._answers[request.digest]
+            gone = threading.Event()
+            future = self._thread.submit(self._exchange, request, task_id, body, gone, after)
+            self._asked[request.digest] = Asked(future, gone)
+        return self._asked[request.digest]
 
-    def _prepare(self, request: Request) -> tuple[str, dict[str, Any]]:
+    def _prepare(self, request: Request) -> tuple[str, bytes]:
         if request.digest not in self._bodies:
             # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
             task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            self._bodies[request.digest] = (task_id, request.body(task_id))
+            self._bodies[request.digest] = (task_id, encoded(request.body(task_id)))
         return self._bodies[request.digest]
 
-    def _exchange(self, request: Request, task_id: str, body: dict[str, Any], after: Future[Answer] | None) -> Answer:
+    def _exchange(
+        self, request: Request, task_id: str, body: bytes, gone: threading.Event, after: Future[Answer] | None
+    ) -> Answer:
         """In the lane's thread: wait for strangers, send, and make sure that nobody cut it short."""
-        if after is not None and (after.cancelled() or after.exception() is not None):
-            raise Interrupted(f"{request.title} was not sent: the one before it failed")
-        self._bodies.pop(request.digest, None)
-        self._wait_for_strangers()
-        if self._leaving.is_set():
-            raise Interrupted(f"{request.title} was not sent: its run is over")
-        sending = Sending(request, task_id)
-        with InFlight(self.client.base_url, task_id):
-            self.sending = sending
-            try:
-                generation = self._post(request, body)
-                seconds = time.monotonic() - sending.started
-                self._refuse_interrupted(sending)
-            finally:
-                self.sending = None
-        if self._final and self._lease is not None and self._is_last(request):
-            self._lease.give_back()
-        return Answer(request, generation, task_id, seconds)
+        try:
+            if after is not None and (after.cancelled() or after.exception() is not None):
+                raise Interrupted(f"{request.title} was not sent: the one before it failed")
+            self._bodies.pop(request.digest, None)
+            self._wait_for_strangers()
+            if self._leaving.is_set():
+                raise Interrupted(f"{request.title} was not sent: its run is over")
+            sending = Sending(request, task_id)
+            with InFlight(self.client.base_url, task_id):
+                self.sending = sending
+                try:
+                    received = self.client.send(request.endpoint, body, on_sent=lambda: self._is_gone(gone))
+                    seconds = time.monotonic() - sending.started
+                    self._refuse_interrupted(sending)
+                    if self._lease is not None and self._is_last(request):
+                        self._lease.give_back(free_at=self._free_at)
+                finally:
+                    self.sending = None
+            return Answer(request, received, task_id, seconds)
+        finally:
+            gone.set()
 
-    def _post(self, request: Request, body: dict[str, Any]) -> Generation:
-        if request.endpoint == "extra-single-image":
-            return Generation([self.client.extra_single_image(body)], ImageInfo(all_seeds=list(request.seeds)))
-        return self.client.txt2img(body) if request.endpoint == "txt2img" else self.client.img2img(body)
+    def _is_gone(self, gone: threading.Event) -> None:
+        """In the lane's thread, when a request is on the wire."""
+        gone.set()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Say that a wait is over: only when the GPU has its work, for Prefect takes its time to hear it."""
+        if self._waited and not self._leaving.is_set():  # a cancelled run keeps its own state
+            self._waited = False
+            self._on_wait(None)
 
     def _refuse_interrupted(self, sending: Sending) -> None:
         """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
@@ -248,12 +290,11 @@ class Lane:
         """
         if time.monotonic() - self._free_at < STILL_FREE:
             return  # our own look after the last picture
-        waited = False
         try:
             job = self._look()
             if not job.running:
                 return
-            waited = True
+            self._waited = True
             ahead, seen = 1 + self._waiting_at_the_webui(), {job.job_timestamp}
             self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
             while job.running and len(seen) <= ahead and not self._leaving.wait(IDLE_POLL):
@@ -262,13 +303,11 @@ class Lane:
                     seen.add(job.job_timestamp)
         except WebUIError:
             pass  # the request itself will say what is wrong, with its own retries
-        if waited and not self._leaving.is_set():  # a cancelled run keeps its own state
-            self._on_wait(None)
 
     def _look(self) -> Job:
         """The job that runs at the WebUI; remembers when there was none."""
         state = self.client.job_state().state
-        self._free_at = -STILL_FREE if state.running else time.monotonic()
+        self._free_at = LONG_AGO if state.running else time.monotonic()
         return state
 
     def _waiting_at_the_webui(self) -> int:

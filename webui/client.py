@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import json
 import logging
 from collections.abc import Callable
@@ -31,6 +32,20 @@ class _Pending(BaseModel):
 
 class _ADetailerModels(BaseModel):
     ad_model: list[str] = []
+
+
+class _Announced(io.BytesIO):
+    """A body that says when it was read to its end: all of it is on the wire by then."""
+
+    def __init__(self, content: bytes, on_sent: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._on_sent = on_sent
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size)
+        if not part:
+            self._on_sent()
+        return part
 
 
 class Timeouts(BaseModel):
@@ -113,38 +128,31 @@ class WebUIClient:
 
     def txt2img(self, payload: dict[str, Any]) -> Generation:
         """``POST /sdapi/v1/txt2img``; blocks until the picture is there."""
-        return self._generate("txt2img", payload)
+        return self.send("txt2img", encoded(payload)).generation()
 
     def img2img(self, payload: dict[str, Any]) -> Generation:
         """``POST /sdapi/v1/img2img``; ``init_images`` and ``mask`` are base64."""
-        return self._generate("img2img", payload)
+        return self.send("img2img", encoded(payload)).generation()
 
     def extra_single_image(self, payload: dict[str, Any]) -> bytes:
         """``POST /sdapi/v1/extra-single-image``: one upscaled picture, encoded."""
-        asked = self._name("POST", "/sdapi/v1/extra-single-image")
-        answer = self._long_call("/sdapi/v1/extra-single-image", payload)
-        return _decoded(asked, answer.get("image") if isinstance(answer, dict) else None)
+        return self.send("extra-single-image", encoded(payload)).image()
 
-    def _generate(self, kind: str, payload: dict[str, Any]) -> Generation:
-        path = f"/sdapi/v1/{kind}"
-        asked = self._name("POST", path)
-        answer = self._long_call(path, payload)
-        try:
-            info = ImageInfo.model_validate(json.loads(answer["info"]))
-            images = [_decoded(asked, image) for image in answer["images"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadAnswer(
-                f"{asked} was answered with 200, but not with pictures and their info: {error!r}"
-            ) from error
-        return Generation(images[info.index_of_first_image :], info)
+    def send(self, endpoint: str, body: bytes, *, on_sent: Callable[[], None] = lambda: None) -> Received:
+        """Any of the three above for those who count the GPU's milliseconds: encoded before, decoded after.
 
-    def _long_call(self, path: str, payload: dict[str, Any]) -> Any:
-        """A call whose answer takes as long as the GPU does. What was sent and not answered is AnswerLost."""
-        asked = self._name("POST", path)
+        Blocks for as long as the GPU takes. What was sent and not answered is AnswerLost.
+
+        Args:
+            body: the payload as JSON.
+            on_sent: called when all of it is on the wire.
+        """
+        asked = self._name("POST", f"/sdapi/v1/{endpoint}")
         try:
             response = self._session.post(
-                self.base_url + path,
-                json=payload,
+                f"{self.base_url}/sdapi/v1/{endpoint}",
+                data=_Announced(body, on_sent),
+                headers={"Content-Type": "application/json"},
                 timeout=(self.timeouts.connect, self.timeouts.generation),
                 verify=self._verify,
             )
@@ -164,7 +172,9 @@ class WebUIClient:
             ) from None
         except requests.RequestException as error:
             raise AnswerLost(f"{asked} was sent, but its answer could not be read ({_cause(error)})") from None
-        return self._body(asked, response)
+        if response.status_code != 200:
+            _json(asked, response)  # raises
+        return Received(asked, response)
 
     # -- progress ------------------------------------------------------------------------------------------
 
@@ -313,21 +323,7 @@ class WebUIClient:
             raise CallTimedOut(f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs") from None
         except requests.RequestException as error:
             raise Unreachable(self._unreachable(asked, error)) from None
-        return self._body(asked, response)
-
-    def _body(self, asked: str, response: requests.Response) -> Any:
-        try:
-            body = response.json()
-        except ValueError:
-            body = response.text
-            if response.status_code == 200:
-                raise BadAnswer(
-                    f"{asked} was answered with 200, but not with JSON: {body[:80]!r}. "
-                    "Is this address a WebUI's, started with --api?"
-                ) from None
-        if response.status_code != 200:
-            raise from_status(asked, response.status_code, body)
-        return body
+        return _json(asked, response)
 
     def _list(self, kind: type[T], path: str) -> list[T]:
         return self._parse(list[kind], path, self._call("GET", path))  # type: ignore[valid-type]
@@ -352,6 +348,63 @@ class WebUIClient:
 
     def _unreachable(self, asked: str, error: Exception) -> str:
         return f"{asked} could not be reached ({_cause(error)}). Is the WebUI running, with --api, at this address?"
+
+
+class Received:
+    """The answer to a generation as it came over the wire. Decoding takes milliseconds that the GPU need not wait."""
+
+    def __init__(self, asked: str, response: requests.Response) -> None:
+        self._asked, self._response = asked, response
+
+    def generation(self) -> Generation:
+        """What txt2img and img2img made.
+
+        Raises:
+            BadAnswer, BrokenImage: it is something else.
+        """
+        answer = _json(self._asked, self._response)
+        try:
+            info = ImageInfo.model_validate(json.loads(answer["info"]))
+            images = [_decoded(self._asked, image) for image in answer["images"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadAnswer(
+                f"{self._asked} was answered with 200, but not with pictures and their info: {error!r}"
+            ) from error
+        return Generation(images[info.index_of_first_image :], info)
+
+    def image(self) -> bytes:
+        """What extra-single-image made.
+
+        Raises:
+            BadAnswer, BrokenImage: it is something else.
+        """
+        answer = _json(self._asked, self._response)
+        return _decoded(self._asked, answer.get("image") if isinstance(answer, dict) else None)
+
+
+def encoded(payload: dict[str, Any]) -> bytes:
+    """A payload as the JSON to send."""
+    return json.dumps(payload, allow_nan=False).encode()
+
+
+def _json(asked: str, response: requests.Response) -> Any:
+    """An answer's decoded body.
+
+    Raises:
+        WebUIError: the status is not 200, or there is no JSON in it.
+    """
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+        if response.status_code == 200:
+            raise BadAnswer(
+                f"{asked} was answered with 200, but not with JSON: {body[:80]!r}. "
+                "Is this address a WebUI's, started with --api?"
+            ) from None
+    if response.status_code != 200:
+        raise from_status(asked, response.status_code, body)
+    return body
 
 
 def _decoded(asked: str, image: object) -> bytes:
