@@ -248,16 +248,17 @@ class ProgressArtifact:
 
     def _write(self) -> None:
         while True:
+            with self._lock:
+                if self._latest is None:
+                    self._writer = None
+                    return
             self._hurry.wait(max(0.0, self._written + WRITE_EVERY - time.monotonic()))
             with self._lock:
                 self._hurry.clear()
-                latest, self._latest = self._latest, None
-                if latest is None:
-                    self._writer = None
-                    return
+                assert self._latest is not None  # only this thread takes it away
+                (percent, text), self._latest = self._latest, None
             self._written = time.monotonic()
             with suppress(Exception), ONE_WRITER:  # progress is advice; the next write says the same, only later
-                percent, text = latest
                 if self._id is None:
                     self._id = create_progress_artifact(percent, key=self._key, description=text)  # type: ignore[assignment]
                 else:
