@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -39,15 +40,18 @@ def batch(
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
     run_id, started = str(this_run().id), datetime.now().astimezone()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
 
-    jobs = settle(jobs)
-    items = items_of(jobs, preflight(jobs, webui.get_client()))
+    with ThreadPoolExecutor(1) as meanwhile:  # one asks Prefect, the other the WebUI
+        choosing = meanwhile.submit(Gallery.chosen, gallery)
+        webui = WebUI.chosen(webui)
+        jobs = settle(jobs, run_id)
+        items = items_of(jobs, preflight(jobs, webui.get_client()))
+        gallery = choosing.result()
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:

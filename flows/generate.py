@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -27,11 +28,13 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
     run_id, started = str(this_run().id), datetime.now().astimezone()
-
-    [job] = settle([job])
-    [ready] = preflight([job], webui.get_client())
+    with ThreadPoolExecutor(1) as meanwhile:  # one asks Prefect, the other the WebUI
+        choosing = meanwhile.submit(Gallery.chosen, gallery)
+        webui = WebUI.chosen(webui)
+        [job] = settle([job], run_id)
+        [ready] = preflight([job], webui.get_client())
+        gallery = choosing.result()
     if ready.problem:
         raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
     items = items_of([job], [ready])

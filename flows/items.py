@@ -20,7 +20,7 @@ from tasks.img2img import img2img_requests
 from tasks.paint import RETRYING
 from tasks.preflight import Inventory, JobRefused
 from tasks.request import Picture, Request, standing_settings
-from tasks.store import stored
+from tasks.store import is_outside, stored
 from tasks.txt2img import Txt2Img, txt2img_requests
 from tasks.upscale import upscale_requests
 from webui.client import WebUIClient
@@ -143,27 +143,45 @@ def _check_files(job: GenerationJob, inventory: Inventory) -> None:
             )
 
 
-def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    return f"{context.task_run.flow_run_id}-settled"
-
-
-@task(name="settle", task_run_name="settle", cache_key_fn=_once_per_run, persist_result=True, result_serializer="json")
-def settle(jobs: list[GenerationJob]) -> list[GenerationJob]:
-    """The jobs with all that a retry must find as it was: seeds drawn for −1, and the given files in the store.
+def settle(jobs: list[GenerationJob], run: str) -> list[GenerationJob]:
+    """The jobs with all that a retry of ``run`` must find as it was: given files in the store, and seeds for −1.
 
     Files are kept when a job is queued by the command line; a path from the Prefect form is kept here.
     """
-    return [_settled(job) for job in jobs]
+    if any(is_outside(file) for job in jobs for file in job.files):
+        jobs = keep_files(jobs)
+    return [_with_seeds(job, f"{run} {number}") for number, job in enumerate(jobs)]
 
 
-def _settled(job: GenerationJob) -> GenerationJob:
-    with suppress(ValueError):  # a missing file is preflight's to report, beside all else that is wrong
-        job = job.with_files_kept()
+def _once_per_run(context: TaskRunContext, parameters: dict[str, Any]) -> str:
+    return f"{context.task_run.flow_run_id}-files"
+
+
+@task(
+    name="keep files",
+    task_run_name="keep files",
+    cache_key_fn=_once_per_run,
+    persist_result=True,
+    result_serializer="json",
+)
+def keep_files(jobs: list[GenerationJob]) -> list[GenerationJob]:
+    """The jobs with references to the store in place of files; a retry finds the same, whatever became of the files."""
+    kept = []
+    for job in jobs:
+        with suppress(ValueError):  # a missing file is preflight's to report, beside all else that is wrong
+            job = job.with_files_kept()
+        kept.append(job)
+    return kept
+
+
+def _with_seeds(job: GenerationJob, draw: str) -> GenerationJob:
+    """The job with a seed for each −1. The same ``draw`` gives the same seeds, so a retry need not remember them."""
     seeds: dict[str, Any] = {}
     for stage in ("txt2img", "img2img"):
         form = getattr(job, stage)
         if form is not None and (form.seed == -1 or (form.seed is None and job.txt2img is None)):
-            seeds[stage] = form.model_copy(update={"seed": random.randint(0, LARGEST_SEED - job.total)})
+            seed = random.Random(f"{draw} {stage}").randint(0, LARGEST_SEED - job.total)
+            seeds[stage] = form.model_copy(update={"seed": seed})
     return job.model_copy(update=seeds)
 
 

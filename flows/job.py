@@ -68,6 +68,12 @@ class GenerationJob(Form):
         """Pictures at the end of the job."""
         return self.images * (len(self.init_images) or 1)
 
+    @property
+    def files(self) -> list[str]:
+        """The files that the job starts from: paths, or references to the store."""
+        mask = self.img2img.mask if self.img2img is not None else None
+        return [*self.init_images, *([mask] if mask else [])]
+
     def with_files_kept(self, beside: Path | None = None) -> GenerationJob:
         """The job with its files copied into the store and replaced by references; done when it is queued.
 

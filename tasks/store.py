@@ -29,7 +29,7 @@ def keep(file: str, *, beside: Path | None = None) -> str:
     Raises:
         ValueError: no such file, too large, or no picture.
     """
-    if file.startswith(SCHEME):
+    if not is_outside(file):
         return file
     candidates = [Path(file).expanduser()]
     if beside is not None:
@@ -50,6 +50,11 @@ def keep(file: str, *, beside: Path | None = None) -> str:
     if not place(name).exists():
         write_whole(place(name), content)
     return SCHEME + name
+
+
+def is_outside(file: str) -> bool:
+    """Whether a job's file is still a path, and no reference."""
+    return not file.startswith(SCHEME)
 
 
 def stored(reference: str) -> Path:

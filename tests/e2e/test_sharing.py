@@ -69,7 +69,7 @@ def test_a_run_by_hand_waits_for_the_lease_and_says_for_whom(house: House, tmp_p
     )
     assert waiting[0]["state"]["message"] == f"the GPU is with the run 'pooled' ({first})"
     done = {name.partition("-")[0] for name in house.task_names(waiting[0]["id"])}  # Prefect names a task run late
-    assert {"settle", "preflight"} <= done, "what needs no GPU is done by then"
+    assert "preflight" in done, "what needs no GPU is done by then"
     house.set_state(first, "CANCELLING")
     house.webui.steps.step_time = 0.0
     output, _ = process.communicate(timeout=120)
