@@ -8,8 +8,10 @@ from typing import Any
 
 import requests
 
-TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-LOOK_EVERY = 0.25  # seconds between two looks at the runs that are waited for
+GOING = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]  # states that a run leaves again
+# Seconds between two looks at the runs that are waited for. A look is a count of those that have ended: reading them
+# all, four times a second, would take a tenth of the server's time from what is measured.
+LOOK_EVERY = 0.5
 
 
 class RunsFailed(RuntimeError):
@@ -88,21 +90,22 @@ class Api:
         """
         wanted = list(ids)
         deadline = time.monotonic() + within
-        while True:
-            check()
-            runs = self.runs(wanted)
-            ended = [run for run in runs if run["state_type"] in TERMINAL]
-            bad = [run for run in ended if run["state_type"] != "COMPLETED"]
-            if bad:
-                message = (bad[0].get("state") or {}).get("message")
-                raise RunsFailed(
-                    f"{len(bad)} of {len(wanted)} runs: {bad[0]['name']} {bad[0]['state_type']}: {message}"
-                )
-            if len(ended) == len(wanted):
-                return runs
-            if time.monotonic() > deadline:
-                raise RunsFailed(f"{len(wanted) - len(ended)} of {len(wanted)} runs had not ended after {within:g} s")
+        check()
+        while self._ended(wanted) < len(wanted) and time.monotonic() < deadline:
             time.sleep(LOOK_EVERY)
+            check()
+        runs = self.runs(wanted)
+        for run in runs:
+            if run["state_type"] not in ("COMPLETED", *GOING):
+                message = (run.get("state") or {}).get("message")
+                raise RunsFailed(f"{run['name']}, one of {len(wanted)} runs, is {run['state_type']}: {message}")
+        if late := [run for run in runs if run["state_type"] in GOING]:
+            raise RunsFailed(f"{len(late)} of {len(wanted)} runs had not ended after {within:g} s")
+        return runs
+
+    def _ended(self, ids: list[str]) -> int:
+        ended = {"id": {"any_": ids}, "state": {"type": {"not_any_": GOING}}}
+        return int(self.post("/flow_runs/count", flow_runs=ended))
 
     def progress(self, run: str) -> float | None:
         """Percent of the whole job, as the API has it now."""

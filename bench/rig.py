@@ -19,6 +19,8 @@ from bench.api import Api
 from bench.lanelog import LaneLog
 from bench.peers import picture
 from deployments.children import Child, free_port
+from deployments.environment import QUICK_ZONES
+from deployments.house import server_on
 from webui.embedded.checkpoints import write_checkpoint
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -100,8 +102,7 @@ class Rig:
         return self.folder / "prefect" / "prefect.db"
 
     def start_server(self) -> None:
-        command = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._server = self._child("prefect-server", *command)
+        self._server = self._child("prefect-server", *server_on(self.port), environment=QUICK_ZONES)
         self._server.wait_until(self._answers, SERVER_WITHIN)
 
     def stop_server(self) -> None:

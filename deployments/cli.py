@@ -18,7 +18,7 @@ from cyclopts import App, Parameter
 
 from blocks.settings import PROJECT, settings
 from deployments.children import ChildDied
-from deployments.environment import API, QUIET, own_prefect, use
+from deployments.environment import API, QUIET, own_prefect, quick_clients, use
 
 EXAMPLE = PROJECT / "jobs" / "lighthouse.yaml"
 
@@ -73,7 +73,7 @@ def find_prefect() -> str | None:
         if up is None:
             return None
         use(own_prefect(up.api_url))
-    use(QUIET)
+    use(QUIET | quick_clients(os.environ[API]))
     return os.environ[API]
 
 
@@ -209,7 +209,7 @@ def worker() -> int:
     _need_prefect()
     # Events wake the worker; polling (seconds) is for what they miss. Runs are taken when they are due, not ahead:
     # one that waits for its time would hold the pool's place.
-    use({"PREFECT_WORKER_QUERY_SECONDS": "2"})
+    use({"PREFECT_WORKER_QUERY_SECONDS": "5"})
     from deployments.worker import main as work
 
     return work()

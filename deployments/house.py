@@ -133,8 +133,7 @@ class House:
             self._say(f"port {SERVER_PORT} is taken: Prefect gets {port}")
         self.addresses.api_url = f"http://127.0.0.1:{port}/api"
         use(own_prefect(self.addresses.api_url))
-        arguments = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-        server = self._start("the Prefect server", *arguments, log="prefect-server.log")
+        server = self._start("the Prefect server", *server_on(port), log="prefect-server.log")
         # Whoever took the port after we looked would answer as well: it has to be ours.
         server.wait_until(lambda: server.listens_on(port) and _answers(f"{os.environ[API]}/health"), SERVER_READY)
 
@@ -201,6 +200,19 @@ class House:
 
 
 READY_LINE = "darkroom worker: ready"
+
+
+def server_on(port: int) -> list[str]:
+    """The module and its arguments that serve Prefect on a port of this machine."""
+    return [
+        "uvicorn",
+        "--factory",
+        "deployments.prefect_server:application",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
 
 
 def _take_lock() -> Held | None:

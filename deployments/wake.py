@@ -11,28 +11,44 @@ import logging
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
-# A run that waits, or one that makes room. (A run's other states change neither.)
-NAMES = [
+ROOM = {
     f"prefect.flow-run.{state}"
-    for state in (
-        "Scheduled", "AwaitingRetry", "Resuming", "AwaitingConcurrencySlot", "Late",
-        "Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut", "Suspended", "Paused",
-    )
-] + ["prefect.work-pool.ready", "prefect.work-queue.ready"]  # fmt: skip
+    for state in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut", "Suspended", "Paused")
+}
+WORK = {
+    f"prefect.flow-run.{state}"
+    for state in ("Scheduled", "AwaitingRetry", "Resuming", "AwaitingConcurrencySlot", "Late")
+} | {"prefect.work-pool.ready", "prefect.work-queue.ready"}
 TRY_AGAIN = 2.0  # seconds after the stream broke; the worker polls meanwhile
 
 logger = logging.getLogger(__name__)
 
 
-async def listen(woken: asyncio.Event) -> None:
-    """Set ``woken`` at each event that may let a run start; until cancelled."""
-    wanted = EventFilter(event=EventNameFilter(name=NAMES))
+class Wake:
+    """What the worker waits for. ``room``: since the last look, a run ended that others may have waited for."""
+
+    def __init__(self) -> None:
+        self.up = asyncio.Event()
+        self.room = False
+
+    async def wait(self) -> bool:
+        """Return when there may be something to start; whether a run ended."""
+        await self.up.wait()
+        self.up.clear()
+        room, self.room = self.room, False
+        return room
+
+
+async def listen(wake: Wake) -> None:
+    """Wake the worker at each event that may let a run start; until cancelled."""
+    wanted = EventFilter(event=EventNameFilter(name=sorted(ROOM | WORK)))
     while True:
         try:
             async with get_events_subscriber(filter=wanted) as events:
-                woken.set()  # whatever came before we listened
-                async for _ in events:
-                    woken.set()
+                wake.up.set()  # whatever came before we listened
+                async for event in events:
+                    wake.room |= event.event in ROOM
+                    wake.up.set()
         except Exception as error:
             logger.info("Prefect's events broke off (%s); polling until they are back", error)
         await asyncio.sleep(TRY_AGAIN)

@@ -22,6 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import anyio
+from PIL import Image
+
 from blocks.settings import PROJECT
 from deployments.manifest import read_manifest
 
@@ -29,9 +32,20 @@ READY = "warm"
 STALE = 75  # exit code: the code on disk is not what was imported; start anew
 REQUEST_WITHIN = 2.0  # seconds
 PR_SET_PDEATHSIG = 1
-# What a run imports besides the flows; all public modules.
-ALSO = ["prefect.flow_engine", "prefect.task_engine", "prefect.task_runners", "prefect.artifacts", "prefect.results",
-        "prefect.client.orchestration", "prefect.events", "prefect.logging.handlers", "prefect.runtime"]  # fmt: skip
+# What a run imports besides the flows, most of it only when it is about to use it, in the GPU's time.
+ALSO = [
+    "netrc",
+    "prefect.artifacts",
+    "prefect.client.orchestration",
+    "prefect.events",
+    "prefect.flow_engine",
+    "prefect.logging.handlers",
+    "prefect.results",
+    "prefect.runtime",
+    "prefect.task_engine",
+    "prefect.task_runners",
+    "prefect.utilities.visualization",
+]
 
 
 @dataclass
@@ -230,6 +244,8 @@ def _modification_times(of: dict[str, float] | None = None) -> dict[str, float]:
 def main() -> int:
     for name in ALSO:
         importlib.import_module(name)
+    anyio.run(anyio.sleep, 0)  # imports the event loop's backend
+    Image.preinit()  # and the usual picture formats
     for planned in read_manifest().deployments:
         importlib.import_module(planned.entrypoint.rpartition(".")[0])
     gc.collect()

@@ -25,10 +25,11 @@ from deployments import recovery
 from deployments.bootstrap import POOL
 from deployments.house import READY_LINE
 from deployments.planner import Planner
-from deployments.wake import listen
+from deployments.wake import Wake, listen
 from deployments.warm import COLD_START, WarmStart
 
-COALESCE = 0.05  # seconds; events come in groups, and one look serves them all
+AGAIN = 0.25  # seconds; an event may come before what it tells of can be seen
+PLAN_AFTER = 1.0  # seconds after a look: planning asks the server a lot, and what was just started comes first
 GOODBYE = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
 TRY_AGAIN = 5.0  # seconds after a duty failed
 
@@ -64,31 +65,36 @@ class DarkroomWorker(ProcessWorker):
         super().__init__(*args, **kwargs)
         self._turn = asyncio.Lock()
         self._planner: Planner | None = None
-        self._gave = False
+        self._started: list[FlowRun] = []  # since the last plan
+        self.unplanned = asyncio.Event()
+        self.unplanned.set()
         self.closed = False  # takes no more runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Start what the pool hands out, in the planner's order.
-
-        The order is put right after each hand-out, while nobody waits for it; before one only if the last gave
-        nothing, because what waits now has come since.
-        """
+        """Start what the pool hands out, one look at a time."""
         async with self._turn:
             if self.closed:
                 return []
-            if not self._gave:
+            if self._planner is None:
                 await self._plan()
-            runs = await super().get_and_submit_flow_runs()
-            self._gave = bool(runs)
-            if runs:
-                await self._plan(runs)
-            return runs
+            started = await super().get_and_submit_flow_runs()
+            self._started += started
+            self.unplanned.set()
+            return started
 
-    async def _plan(self, taken: list[FlowRun] | None = None) -> None:
+    async def plan(self) -> None:
+        """Put the order right for the next look, unless it was since the last."""
+        async with self._turn:
+            if self.unplanned.is_set() and not self.closed:
+                await self._plan()
+
+    async def _plan(self) -> None:
         """A failure costs the order, not the runs."""
+        started, self._started = self._started, []
+        self.unplanned.clear()
         try:
             self._planner = self._planner or Planner(self.client, POOL)
-            await self._planner.arrange(taken or [])
+            await self._planner.arrange(started)
         except Exception as error:
             logger.warning("the order could not be planned: %s", error)
 
@@ -106,10 +112,11 @@ async def supervise() -> None:
     cold = os.environ.get(COLD) == "1"
     if not cold:
         Configuration.start = staticmethod(lambda: warm.command)
-    woken = asyncio.Event()
+    wake = Wake()
     duties = [
-        _always(lambda: listen(woken)),
-        _always(lambda: _hand_out(worker, woken)),
+        _always(lambda: listen(wake)),
+        _always(lambda: _hand_out(worker, wake)),
+        _always(lambda: _keep_order(worker)),
         _always(_recover_runs),
         _always(_interrupt_orphans),
     ]
@@ -165,14 +172,27 @@ async def _always(duty: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(TRY_AGAIN)
 
 
-async def _hand_out(worker: DarkroomWorker, woken: asyncio.Event) -> None:
+async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
     """Start what may run at the moment when it may."""
     while True:
-        await woken.wait()
-        await asyncio.sleep(COALESCE)
-        woken.clear()
-        if worker.is_setup:
+        room = await wake.wait()
+        if not worker.is_setup:
+            continue
+        if room:
+            await worker.plan()  # done long ago, but for runs of less than a second
+        if not await worker.get_and_submit_flow_runs():
+            await asyncio.sleep(AGAIN)  # events come in groups: one more look serves those that came meanwhile
+            wake.up.clear()
             await worker.get_and_submit_flow_runs()
+
+
+async def _keep_order(worker: DarkroomWorker) -> None:
+    """Plan after each look, but not at once."""
+    while True:
+        await worker.unplanned.wait()
+        await asyncio.sleep(PLAN_AFTER)
+        if worker.is_setup:
+            await worker.plan()
 
 
 async def _recover_runs() -> None:
