@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,24 @@ def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui:
     with Lease("http://localhost:7860/", run="1", name="one"):
         assert [ticket.name for ticket in queue_of(webui)] == ["one"]
         assert queue_of("http://127.0.0.1:7861") == []
+
+
+def test_the_next_one_hears_when_the_webui_was_last_seen_free(webui: str) -> None:
+    first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
+    first.take()
+    first.give_back(free_at=12.5)
+    second.take()
+    assert second.free_at == 12.5
+    second.give_back()
+    assert first.take() is False
+    assert first.free_at < 0, "the second one saw nothing"
+    first.give_back()
+
+
+def test_a_clock_that_began_anew_is_not_believed(webui: str) -> None:
+    first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
+    first.take()
+    first.give_back(free_at=time.monotonic() + 1000)
+    second.take()
+    assert second.free_at < 0
+    second.give_back()

@@ -15,11 +15,13 @@ import requests
 from helping import PATIENCE, Stranger, arm, painted, request_for, until
 
 from tasks import lane as lanes
+from tasks.gpu import Lease
 from tasks.lane import Lane, interrupt_if_ours
 from tasks.request import Request
-from webui.client import Timeouts, WebUIClient
+from webui.client import Received, Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CallFailed, Interrupted, NotFound
+from webui.models import Generation
 
 CANCEL_WITHIN = 2.0  # seconds, set by the issue
 
@@ -107,6 +109,42 @@ def test_a_following_request_that_cannot_be_prepared_does_not_cost_this_one(serv
     assert lane.answer(good).generation.images
     with pytest.raises(ValueError, match="not in the store"):
         lane.answer(missing)
+
+
+def test_a_picture_is_decoded_only_when_the_next_request_is_on_the_wire(
+    server: EmbeddedWebUI, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "HEAD_START", PATIENCE)
+    plan = [request_for(server, number) for number in (1, 2)]
+    lane.plan(plan)
+    on_the_wire = []
+    decode = Received.generation
+
+    def generation(received: Received) -> Generation:
+        on_the_wire.append(lane.sending.request if lane.sending else None)
+        return decode(received)
+
+    monkeypatch.setattr(Received, "generation", generation)
+    server.steps.hold()
+    server.steps.advance(2)
+    assert lane.answer(plan[0]).generation.images
+    assert on_the_wire == [plan[1]]
+    server.steps.release()
+    assert lane.answer(plan[1]).generation.images
+
+
+def test_what_the_run_before_us_saw_free_is_not_looked_at_again(
+    server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "STILL_FREE", PATIENCE)
+    for name in ("first", "second"):
+        looks = len(server.requests.of("GET", "/sdapi/v1/progress"))
+        request = request_for(server)
+        with Lane(client, run=name, lease=Lease(server.url, run=name, name=name)) as lane:
+            lane.plan([request], final=True)
+            lane.answer(request)
+        looks = len(server.requests.of("GET", "/sdapi/v1/progress")) - looks
+    assert looks == 1, "after its picture, and not before"
 
 
 # -- strangers -----------------------------------------------------------------------------------------------

@@ -337,6 +337,18 @@ def test_an_artifact_is_written_at_most_once_a_second(monkeypatch: pytest.Monkey
     assert written.at[-1][1] == 100
 
 
+def test_when_the_end_is_written_nobody_waits_for_a_second_to_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's end waits for it, and with it the GPU."""
+    monkeypatch.setattr(progress, "WRITE_EVERY", 10.0 * PATIENCE)
+    written = Written(monkeypatch)
+    artifact = ProgressArtifact("txt2img-progress", "txt2img")
+    before = set(threading.enumerate())
+    artifact.show(100, "done", now=True)
+    until("it is written", lambda: written.at)
+    until("its thread has ended", lambda: set(threading.enumerate()) <= before)
+    artifact.flush(PATIENCE)
+
+
 def test_a_prefect_that_hangs_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     written = Written(monkeypatch)
     written.free.clear()
