@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from bench.results import figure
 from bench.rig import FAST_POLLING, STOCK_POOL, Paintshop, Rig
 from deployments.children import Child
 
-JOB = 2.0  # seconds of GPU for each run
+# Seconds of GPU for the runs, in turn. All of one length would keep step with whatever the clients do each second.
+JOBS = (2.0, 2.35, 2.2, 2.05, 2.4, 2.25, 2.1, 2.45, 2.3, 2.15)
 BARE_JOB = 0.5  # for the loop, whose gaps do not depend on it
 WITHIN = 30.0  # seconds for each run, at most
 ENTRYPOINT = "bench.plainflow.plain"
@@ -53,15 +55,14 @@ def ours(rig: Rig, shop: Paintshop, runs: int, *, lookahead: bool) -> list[float
     """The gaps with ``darkroom worker``."""
     with rig.worker(shop, lookahead=lookahead) as worker:
         deployment = rig.api.deployment_id("generate/generate")
-        one = {"job": job(JOB)}
-        return queued(rig, shop, worker, runs, lambda: rig.api.trigger(deployment, one))
+        return queued(rig, shop, worker, runs, lambda seconds: rig.api.trigger(deployment, {"job": job(seconds)}))
 
 
 def stock(rig: Rig, shop: Paintshop, runs: int, *, polling: float | None) -> list[float]:
     """The gaps with ``prefect worker start`` and the plainest flow."""
     with rig.stock_worker(polling=polling) as worker:
         deployment = rig.api.deployment("plain/plain", entrypoint=ENTRYPOINT, pool=STOCK_POOL)
-        return queued(rig, shop, worker, runs, lambda: rig.api.trigger(deployment, plain(rig, shop, JOB)))
+        return queued(rig, shop, worker, runs, lambda seconds: rig.api.trigger(deployment, plain(rig, shop, seconds)))
 
 
 def plain(rig: Rig, shop: Paintshop, seconds: float) -> dict[str, Any]:
@@ -69,12 +70,12 @@ def plain(rig: Rig, shop: Paintshop, seconds: float) -> dict[str, Any]:
     return {"url": shop.url, "payload": payload(seconds), "folder": str(rig.pictures)}
 
 
-def queued(rig: Rig, shop: Paintshop, worker: Child, runs: int, trigger: Callable[[], str]) -> list[float]:
+def queued(rig: Rig, shop: Paintshop, worker: Child, runs: int, trigger: Callable[[float], str]) -> list[float]:
     """Queue so many runs at once and look at the GPU between them.
 
     The first run is there to start the queue: until its job begins the others are still being created.
     """
-    ids = [trigger() for _ in range(runs + 1)]
+    ids = [trigger(seconds) for seconds in itertools.islice(itertools.cycle(JOBS), runs + 1)]
     rig.api.wait(ids, WITHIN * (runs + 1), worker.check)
     return gaps_between_runs(shop.log.turns(ids))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -67,7 +68,6 @@ class DarkroomWorker(ProcessWorker):
         self._planner: Planner | None = None
         self._started: list[FlowRun] = []  # since the last plan
         self.unplanned = asyncio.Event()
-        self.unplanned.set()
         self.closed = False  # takes no more runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -187,12 +187,20 @@ async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
 
 
 async def _keep_order(worker: DarkroomWorker) -> None:
-    """Plan after each look, but not at once."""
+    """After each look, but not at once: plan, and clean up.
+
+    Prefect makes two clients for each run and leaves them in cycles, with memory of OpenSSL's that Python does not
+    count: its collector would come for them after hundreds of runs. What is there before the first run stays for good.
+    """
+    await worker.unplanned.wait()
+    gc.collect()
+    gc.freeze()
     while True:
         await worker.unplanned.wait()
         await asyncio.sleep(PLAN_AFTER)
         if worker.is_setup:
             await worker.plan()
+        gc.collect()
 
 
 async def _recover_runs() -> None:
