@@ -14,8 +14,9 @@ from bench.results import figure
 from bench.rig import FAST_POLLING, STOCK_POOL, Paintshop, Rig
 from deployments.children import Child
 
-# Seconds of GPU for the runs, in turn. All of one length would keep step with whatever the clients do each second.
-JOBS = (2.0, 2.35, 2.2, 2.05, 2.4, 2.25, 2.1, 2.45, 2.3, 2.15)
+# Seconds of GPU for the runs, in turn: about what a picture takes. All of one length, they would keep step with
+# whatever the clients do each second.
+JOBS = (4.0, 4.35, 4.2, 4.05, 4.4, 4.25, 4.1, 4.45, 4.3, 4.15)
 BARE_JOB = 0.5  # for the loop, whose gaps do not depend on it
 WITHIN = 30.0  # seconds for each run, at most
 ENTRYPOINT = "bench.plainflow.plain"
