@@ -19,7 +19,7 @@ from bench.rig import Rig
 Group = Callable[[Rig], dict[str, Figure]]
 
 SUBSET: dict[str, Group] = {
-    "idle": lambda rig: idle.measure(rig, runs=7, stock_runs=2),
+    "idle": lambda rig: idle.measure(rig, runs=4, stock_runs=1),
     "firststep": lambda rig: firststep.measure(rig, runs=4, stock_runs=2),
     "batches": lambda rig: batches.measure(rig, pictures={"batch_1s": 15, "batch_200ms": 30}),
     "loads": lambda rig: loads.measure(rig, jobs=12),
