@@ -204,15 +204,8 @@ READY_LINE = "darkroom worker: ready"
 
 def server_on(port: int) -> list[str]:
     """The module and its arguments that serve Prefect on a port of this machine."""
-    return [
-        "uvicorn",
-        "--factory",
-        "deployments.prefect_server:application",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    application = "deployments.prefect_server:application"
+    return ["uvicorn", "--factory", application, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
 
 
 def _take_lock() -> Held | None:
