@@ -6,10 +6,12 @@ import itertools
 import json
 import re
 import statistics
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LOOK_EVERY = 0.2  # seconds between two looks at the log
 TASK = re.compile(r"task\([a-z]+-([0-9a-f]{8})-")
 
 
@@ -48,6 +50,18 @@ class LaneLog:
         turns = [Turn(**json.loads(line)) for line in lines]
         kept = [turn for turn in turns if wanted is None or turn.run in wanted]
         return sorted(kept, key=lambda turn: turn.start)
+
+    def wait(self, runs: Sequence[str], patience: float, check: Callable[[], None]) -> None:
+        """Return when each of the flow runs has been on the GPU, or when none more came for so many seconds.
+
+        ``check`` is called at each look; raises when waiting makes no sense any more.
+        """
+        been, deadline = 0, time.monotonic() + patience
+        while been < len(runs) and time.monotonic() < deadline:
+            check()
+            time.sleep(LOOK_EVERY)
+            if (now := len({turn.run for turn in self.turns(runs)})) > been:
+                been, deadline = now, time.monotonic() + patience
 
     def mark(self) -> int:
         """How many turns there are, to look at what comes after with :meth:`since`."""

@@ -19,7 +19,7 @@ from bench.api import Api
 from bench.lanelog import LaneLog
 from bench.peers import picture
 from deployments.children import Child, free_port
-from deployments.environment import QUICK_ZONES
+from deployments.environment import SERVER
 from deployments.house import server_on
 from webui.embedded.checkpoints import write_checkpoint
 
@@ -102,7 +102,7 @@ class Rig:
         return self.folder / "prefect" / "prefect.db"
 
     def start_server(self) -> None:
-        self._server = self._child("prefect-server", *server_on(self.port), environment=QUICK_ZONES)
+        self._server = self._child("prefect-server", *server_on(self.port), environment=SERVER)
         self._server.wait_until(self._answers, SERVER_WITHIN)
 
     def stop_server(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -24,19 +25,33 @@ TRY_AGAIN = 2.0  # seconds after the stream broke; the worker polls meanwhile
 logger = logging.getLogger(__name__)
 
 
+@dataclass
+class News:
+    """What happened since the last look. ``room``: a run ended that others may have waited for; ``work``: there may be
+    something new to start."""
+
+    room: bool = False
+    work: bool = False
+
+
 class Wake:
-    """What the worker waits for. ``room``: since the last look, a run ended that others may have waited for."""
+    """What the worker waits for."""
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
-        self.room = False
+        self._news = News()
 
-    async def wait(self) -> bool:
-        """Return when there may be something to start; whether a run ended."""
+    def tell(self, *, room: bool = False, work: bool = False) -> None:
+        """Wake whoever waits."""
+        self._news = News(self._news.room or room, self._news.work or work)
+        self.up.set()
+
+    async def wait(self) -> News:
+        """Return when there may be something to start."""
         await self.up.wait()
         self.up.clear()
-        room, self.room = self.room, False
-        return room
+        news, self._news = self._news, News()
+        return news
 
 
 async def listen(wake: Wake) -> None:
@@ -45,10 +60,9 @@ async def listen(wake: Wake) -> None:
     while True:
         try:
             async with get_events_subscriber(filter=wanted) as events:
-                wake.up.set()  # whatever came before we listened
+                wake.tell(work=True)  # whatever came before we listened
                 async for event in events:
-                    wake.room |= event.event in ROOM
-                    wake.up.set()
+                    wake.tell(room=event.event in ROOM, work=event.event in WORK)
         except Exception as error:
             logger.info("Prefect's events broke off (%s); polling until they are back", error)
         await asyncio.sleep(TRY_AGAIN)

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import psutil
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from deployments import recovery
@@ -30,10 +31,14 @@ from deployments.wake import Wake, listen
 from deployments.warm import COLD_START, WarmStart
 
 AGAIN = 0.25  # seconds; an event may come before what it tells of can be seen
-PLAN_AFTER = 1.0  # seconds after a look: planning asks the server a lot, and what was just started comes first
+PLAN_AFTER = 1.0  # seconds: planning asks the server a lot, and what was just started comes first
+PLAN_EVERY = 10.0  # seconds, should Prefect's events not tell of something
 GOODBYE = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
 TRY_AGAIN = 5.0  # seconds after a duty failed
 
+# Where a run's process finds its flow, as Prefect's own runner tells it. Without it each run asks the server for the
+# deployment that the worker has just read. It is not documented, so a test sees whether Prefect still reads it.
+ENTRYPOINT = "PREFECT__FLOW_ENTRYPOINT"
 COLD = "DARKROOM_COLD_START"  # environment variable; 1: no warm process
 
 logger = logging.getLogger("darkroom.worker")
@@ -47,9 +52,18 @@ class Configuration(ProcessJobConfiguration):
 
     start: ClassVar[Callable[[], str]] = staticmethod(lambda: COLD_START)
 
-    def prepare_for_flow_run(self, *args: Any, **kwargs: Any) -> None:
+    def prepare_for_flow_run(
+        self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
+    ) -> None:
         self.command = self.command or type(self).start()
-        super().prepare_for_flow_run(*args, **kwargs)
+        super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
+        if deployment is not None and is_installed(deployment):
+            self.env[ENTRYPOINT] = deployment.entrypoint
+
+
+def is_installed(deployment: DeploymentResponse) -> bool:
+    """Whether the flow is a module of what is installed, and nothing has to be fetched before it can be imported."""
+    return bool(deployment.entrypoint) and ":" not in str(deployment.entrypoint) and not deployment.pull_steps
 
 
 # Prefect warns that this takes the place of its own worker of that type in this process; so it should.
@@ -67,7 +81,7 @@ class DarkroomWorker(ProcessWorker):
         self._turn = asyncio.Lock()
         self._planner: Planner | None = None
         self._started: list[FlowRun] = []  # since the last plan
-        self.unplanned = asyncio.Event()
+        self.unplanned = asyncio.Event()  # something was started or came since the last plan
         self.closed = False  # takes no more runs
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
@@ -78,14 +92,15 @@ class DarkroomWorker(ProcessWorker):
             if self._planner is None:
                 await self._plan()
             started = await super().get_and_submit_flow_runs()
-            self._started += started
-            self.unplanned.set()
+            if started:
+                self._started += started
+                self.unplanned.set()
             return started
 
     async def plan(self) -> None:
-        """Put the order right for the next look, unless it was since the last."""
+        """Put the order right for the next look."""
         async with self._turn:
-            if self.unplanned.is_set() and not self.closed:
+            if not self.closed:
                 await self._plan()
 
     async def _plan(self) -> None:
@@ -175,11 +190,13 @@ async def _always(duty: Callable[[], Awaitable[None]]) -> None:
 async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
     """Start what may run at the moment when it may."""
     while True:
-        room = await wake.wait()
+        news = await wake.wait()
         if not worker.is_setup:
             continue
-        if room:
-            await worker.plan()  # done long ago, but for runs of less than a second
+        if news.work:
+            worker.unplanned.set()
+        if news.room and worker.unplanned.is_set():
+            await worker.plan()  # done long ago, but for what started or came within the last second
         if not await worker.get_and_submit_flow_runs():
             await asyncio.sleep(AGAIN)  # events come in groups: one more look serves those that came meanwhile
             wake.up.clear()
@@ -187,7 +204,7 @@ async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
 
 
 async def _keep_order(worker: DarkroomWorker) -> None:
-    """After each look, but not at once: plan, and clean up.
+    """When something was started or came, but not at once: plan, and clean up.
 
     Prefect makes two clients for each run and leaves them in cycles, with memory of OpenSSL's that Python does not
     count: its collector would come for them after hundreds of runs. What is there before the first run stays for good.
@@ -196,9 +213,12 @@ async def _keep_order(worker: DarkroomWorker) -> None:
     gc.collect()
     gc.freeze()
     while True:
-        await worker.unplanned.wait()
+        try:
+            await asyncio.wait_for(worker.unplanned.wait(), PLAN_EVERY)
+        except TimeoutError:
+            worker.unplanned.set()
         await asyncio.sleep(PLAN_AFTER)
-        if worker.is_setup:
+        if worker.is_setup and worker.unplanned.is_set():
             await worker.plan()
         gc.collect()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -46,23 +45,21 @@ def batch(
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
 
-    with ThreadPoolExecutor(1) as meanwhile:  # one asks Prefect, the other the WebUI
-        choosing = meanwhile.submit(Gallery.chosen, gallery)
-        webui = WebUI.chosen(webui)
-        jobs = settle(jobs, run_id)
-        items = items_of(jobs, preflight(jobs, webui.get_client()))
-        gallery = choosing.result()
+    webui = WebUI.chosen(webui)
+    jobs = settle(jobs, run_id)
+    items = items_of(jobs, preflight(jobs, webui.get_client()))
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:
         """As soon as an item is through its stages; the GPU is on the next one by then."""
         about = {"flow_run": run_id, "job": item.job.name, "webui": webui.base_url}
-        # A plain call: a task run for each item would cost Prefect's server as much as painting it.
-        where = publish.fn(item.pictures, gallery, job=item.job.name, run=run_id, started=started, about=about)
+        where = publish(item.pictures, into, job=item.job.name, run=run_id, started=started, about=about)
         published.append((item, where))
 
     with lane_to(webui) as lane:
         stages = Stages(items, lane, tolerant=True, on_done=publish_item)
+        stages.start()
+        into = Gallery.chosen(gallery)
         stages.run()
 
     paths = [where for _, wheres in published for where in wheres]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -29,18 +28,17 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     run_id, started = str(this_run().id), datetime.now().astimezone()
-    with ThreadPoolExecutor(1) as meanwhile:  # one asks Prefect, the other the WebUI
-        choosing = meanwhile.submit(Gallery.chosen, gallery)
-        webui = WebUI.chosen(webui)
-        [job] = settle([job], run_id)
-        [ready] = preflight([job], webui.get_client())
-        gallery = choosing.result()
+    webui = WebUI.chosen(webui)
+    [job] = settle([job], run_id)
+    [ready] = preflight([job], webui.get_client())
     if ready.problem:
         raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
     items = items_of([job], [ready])
 
     with lane_to(webui) as lane:
         stages = Stages(items, lane)
+        stages.start()
+        gallery = Gallery.chosen(gallery)  # Prefect takes its time to tell, and the GPU need not wait for it
         stages.run()
 
     pictures = items[0].pictures

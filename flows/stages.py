@@ -106,24 +106,40 @@ class Stages:
 
     def __post_init__(self) -> None:
         self.progress = JobProgress(shares(self.items))
+        self._stages = [stage for stage in STAGES if self._working(stage)]
+        self._begun: dict[str, list[Group]] = {}
         self._on_gpu = False
         self._loaded = ""  # the checkpoint that the WebUI has, by file name
 
+    def start(self) -> None:
+        """Wait for the GPU and give it the first request: it works while the caller sees to what is left to see to."""
+        for stage in self._stages[:1]:
+            self._begun[stage] = self._begin(stage)
+
     def run(self) -> None:
         """Stage by stage, and within a stage checkpoint by checkpoint, the one that is loaded first."""
-        stages = [stage for stage in STAGES if any(item.has(stage) for item in self.items)]
-        for stage in stages:
-            if working := [item for item in self.items if item.has(stage)]:
-                self._run_stage(stage, working, final=stage == stages[-1])
+        for stage in self._stages:
+            if self._working(stage):
+                self._run_stage(stage)
 
-    def _run_stage(self, stage: str, items: list[Item], *, final: bool) -> None:
-        started = time.monotonic()
-        groups = _by_checkpoint(stage, [(item, self._named(item, item.requests(stage))) for item in items])
+    def _working(self, stage: str) -> list[Item]:
+        return [item for item in self.items if item.has(stage)]
+
+    def _begin(self, stage: str) -> list[Group]:
+        """Plan the stage, and send its first request."""
+        plans = [(item, self._named(item, item.requests(stage))) for item in self._working(stage)]
+        groups = _by_checkpoint(stage, plans)
         if not self._on_gpu:
             self._take_gpu(groups)
         groups.sort(key=lambda group: group.checkpoint is None or group.checkpoint.file != self._loaded)
-        self.lane.plan([request for group in groups for request in self._asked(group)], final=final)
+        asked = [request for group in groups for request in self._asked(group)]
+        self.lane.plan(asked, final=stage == self._stages[-1])
         self.lane.start()  # the GPU works while Prefect is told
+        return groups
+
+    def _run_stage(self, stage: str) -> None:
+        started = time.monotonic()
+        groups = self._begun.pop(stage, None) or self._begin(stage)
         made: list[Picture] = []
         with self._watched(stage, sum(len(request.seeds) for group in groups for request in group.requests)):
             for group in groups:

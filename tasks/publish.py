@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
@@ -33,7 +31,6 @@ class Published(BaseModel):
     note: str = ""
 
 
-@task(name="publish", task_run_name="publish {job}", cache_policy=NO_CACHE, persist_result=False)
 def publish(
     pictures: list[Picture], gallery: Gallery, *, job: str, run: str, started: datetime, about: dict[str, Any]
 ) -> list[Published]:

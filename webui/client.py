@@ -8,6 +8,7 @@ import io
 import json
 import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import requests
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from requests.utils import get_netrc_auth
 from urllib3.exceptions import ReadTimeoutError
 from urllib3.util.retry import Retry
 
@@ -107,11 +109,14 @@ class WebUIClient:
         self.base_url = base_url.rstrip("/")
         self.timeouts = timeouts or Timeouts()
         self._session = requests.Session()
-        # Given with each request: a session's own `verify` gives way to REQUESTS_CA_BUNDLE in the environment.
-        self._verify = verify
-        if user:
-            # As bytes: requests would refuse what is not in Latin-1, and show it in the error.
-            self._session.auth = HTTPBasicAuth(user.encode(), password.encode())
+        # What the environment says (proxies, a CA bundle, ~/.netrc) is read here once: requests would read it again
+        # for each call, half a millisecond in which the GPU waits.
+        given = self._session.merge_environment_settings(self.base_url, {}, None, verify, None)
+        self._session.proxies, self._session.verify = given["proxies"], given["verify"]
+        # As bytes: requests would refuse what is not in Latin-1, and show it in the error.
+        own = HTTPBasicAuth(user.encode(), password.encode()) if user else None
+        self._session.auth = own or get_netrc_auth(self.base_url)
+        self._session.trust_env = False
         # A server closes an idle connection whenever it likes; a GET that met that moment is simply sent again.
         # A POST never is: a generation must not run twice by accident.
         stale = _OnceMoreWhenStale(total=1, connect=0, read=1, status=0, other=0, allowed_methods={"GET"})
@@ -154,7 +159,6 @@ class WebUIClient:
                 data=_Announced(body, on_sent),
                 headers={"Content-Type": "application/json"},
                 timeout=(self.timeouts.connect, self.timeouts.generation),
-                verify=self._verify,
             )
         except requests.ConnectTimeout as error:
             raise Unreachable(self._unreachable(asked, error)) from None
@@ -314,7 +318,6 @@ class WebUIClient:
                 method,
                 self.base_url + path,
                 timeout=(self.timeouts.connect, seconds),
-                verify=self._verify,
                 **arguments,
             )
         except requests.Timeout as error:
@@ -330,7 +333,7 @@ class WebUIClient:
 
     def _parse(self, kind: type[T], path: str, body: Any) -> T:
         try:
-            return TypeAdapter(kind).validate_python(body)
+            return _adapter(kind).validate_python(body)  # type: ignore[arg-type]
         except ValidationError as error:
             raise BadAnswer(f"{self._name('GET', path)} was answered in an unknown form: {error}") from None
 
@@ -385,6 +388,11 @@ class Received:
 def encoded(payload: dict[str, Any]) -> bytes:
     """A payload as the JSON to send."""
     return json.dumps(payload, allow_nan=False).encode()
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _json(asked: str, response: requests.Response) -> Any:

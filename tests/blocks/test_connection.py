@@ -78,12 +78,14 @@ def test_a_password_in_the_address_is_refused_and_not_repeated() -> None:
     assert SECRET not in str(caught.value)
 
 
-def test_tls_is_verified_by_default(tmp_path: Any) -> None:
-    assert WebUI(base_url="https://host").get_client()._verify is True
+def test_tls_is_verified_by_default(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    assert WebUI(base_url="https://host").get_client()._session.verify is True
     own = tmp_path / "own.pem"
     own.touch()
-    assert WebUI(base_url="https://host", ca_bundle=str(own)).get_client()._verify == str(own)
-    assert WebUI(base_url="https://host", verify_tls=False).get_client()._verify is False
+    assert WebUI(base_url="https://host", ca_bundle=str(own)).get_client()._session.verify == str(own)
+    assert WebUI(base_url="https://host", verify_tls=False).get_client()._session.verify is False
 
 
 def test_time_outs_reach_the_client() -> None:
