@@ -1,5 +1,5 @@
 # A person and CI call the same targets. Every one of them prepares .venv first.
-PYTHON ?= python3
+PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.darkroom-setup
@@ -14,8 +14,8 @@ help:  ## this list
 setup: $(STAMP)  ## a virtual environment in .venv with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit("Darkroom needs Python 3.11 or newer; this is " + sys.version) if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || { python="$(PYTHON)"; \
+	python="$${python:-$$(python3 scripts/python.py)}" && "$$python" -m venv $(VENV); }
 	@echo "Installing the pinned versions into $(VENV) (a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

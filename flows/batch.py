@@ -16,13 +16,20 @@ from flows.jobfile import keep_jobs, read_jobs
 from flows.stages import Stages, lane_to
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
+from tasks.store import RESULTS
 
 
 class BatchIncomplete(RuntimeError):
     """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
 
 
-@flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json")
+@flow(
+    name="batch",
+    flow_run_name="{name}",
+    persist_result=True,
+    result_serializer="json",
+    result_storage=RESULTS,
+)
 def batch(
     name: str = "batch",
     jobs: list[GenerationJob] = [],  # noqa: B006  Prefect shows a default of None as another form

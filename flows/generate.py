@@ -16,9 +16,16 @@ from flows.stages import Stages, lane_to
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import this_run
+from tasks.store import RESULTS
 
 
-@flow(name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json")
+@flow(
+    name="generate",
+    flow_run_name="{job.name}",
+    persist_result=True,
+    result_serializer="json",
+    result_storage=RESULTS,
+)
 def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
     """Make the pictures of one job, stage by stage, and put them into the gallery.
 

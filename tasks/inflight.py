@@ -10,34 +10,30 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
-from blocks.locks import Held, hold
+from blocks.locks import hold
 from blocks.settings import settings
 from webui.client import WebUIClient
 from webui.errors import NotFound, WebUIError
 
 
 class InFlight:
-    """A context manager around one request: its task id is on disk, and locked, until the answer is back."""
+    """A note of one request's task id, on disk and locked by this process from here to ``close``.
+
+    It may be there before the request is sent: a WebUI does not mind being asked of an id that it has not heard of.
+    """
 
     def __init__(self, base_url: str, task_id: str) -> None:
         name = hashlib.sha256(task_id.encode()).hexdigest()[:24]
         self.path = _folder() / f"{name}.json"
-        self._note = {"base_url": base_url, "task_id": task_id}
-        self._held: Held | None = None
-
-    def __enter__(self) -> InFlight:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unnamed = self.path.with_suffix(".new")
-        unnamed.write_text(json.dumps(self._note))
+        unnamed.write_text(json.dumps({"base_url": base_url, "task_id": task_id}))
         self._held = hold(unnamed)
         unnamed.rename(self.path)  # named only when locked: nobody finds it unlocked while we live
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """The answer is back, or will never come."""
         self.path.unlink(missing_ok=True)
         if self._held is not None:
             self._held.release()

@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
@@ -66,6 +66,15 @@ class Asked:
     gone: threading.Event
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A request that could go at once: encoded, and noted on disk for those who outlive us."""
+
+    task_id: str
+    body: bytes
+    note: InFlight
+
+
 @dataclass
 class Sending:
     """The request that is at the WebUI now."""
@@ -105,7 +114,7 @@ class Lane:
         self._plan: list[Request] = []
         self._final = False
         self._asked: dict[str, Asked] = {}
-        self._bodies: dict[str, tuple[str, bytes]] = {}
+        self._prepared: dict[str, Prepared] = {}
         self._waited = False  # for somebody, and nobody was told yet that it is over
         self._free_at = LONG_AGO  # when the WebUI was last seen without a job, on the monotonic clock
         self._leaving = threading.Event()
@@ -122,6 +131,8 @@ class Lane:
         if self._lease is not None:
             self._lease.give_back()
         self._thread.shutdown(wait=False, cancel_futures=True)
+        for prepared in list(self._prepared.values()):
+            prepared.note.close()
 
     def _leave(self) -> None:
         self._leaving.set()
@@ -210,45 +221,43 @@ class Lane:
     def _send(self, request: Request, *, after: Future[Answer] | None = None) -> Asked:
         """Have the lane's thread send ``request``, if ``after`` (the one before it) succeeds."""
         if request.digest not in self._asked:
-            task_id, body = self._prepare(request)
+            prepared = self._prepare(request)
             if after is None:
                 self.take_gpu()  # held already, save for a retry of the last request
             gone = threading.Event()
-            future = self._thread.submit(self._exchange, request, task_id, body, gone, after)
+            future = self._thread.submit(self._exchange, request, prepared, gone, after)
             self._asked[request.digest] = Asked(future, gone)
         return self._asked[request.digest]
 
-    def _prepare(self, request: Request) -> tuple[str, bytes]:
-        if request.digest not in self._bodies:
+    def _prepare(self, request: Request) -> Prepared:
+        if request.digest not in self._prepared:
             # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
             task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            self._bodies[request.digest] = (task_id, encoded(request.body(task_id)))
-        return self._bodies[request.digest]
+            body = encoded(request.body(task_id))
+            self._prepared[request.digest] = Prepared(task_id, body, InFlight(self.client.base_url, task_id))
+        return self._prepared[request.digest]
 
     def _exchange(
-        self, request: Request, task_id: str, body: bytes, gone: threading.Event, after: Future[Answer] | None
+        self, request: Request, prepared: Prepared, gone: threading.Event, after: Future[Answer] | None
     ) -> Answer:
         """In the lane's thread: wait for strangers, send, and make sure that nobody cut it short."""
         try:
             if after is not None and (after.cancelled() or after.exception() is not None):
                 raise Interrupted(f"{request.title} was not sent: the one before it failed")
-            self._bodies.pop(request.digest, None)
-            self._wait_for_strangers()
-            if self._leaving.is_set():
-                raise Interrupted(f"{request.title} was not sent: its run is over")
-            sending = Sending(request, task_id)
-            with InFlight(self.client.base_url, task_id):
-                self.sending = sending
-                try:
-                    received = self.client.send(request.endpoint, body, on_sent=lambda: self._is_gone(gone))
-                    seconds = time.monotonic() - sending.started
-                    self._refuse_interrupted(sending)
-                    if self._lease is not None and self._is_last(request):
-                        self._lease.give_back(free_at=self._free_at)
-                finally:
-                    self.sending = None
-            return Answer(request, received, task_id, seconds)
+            self._prepared.pop(request.digest, None)
+            with closing(prepared.note):
+                self._wait_for_strangers()
+                if self._leaving.is_set():
+                    raise Interrupted(f"{request.title} was not sent: its run is over")
+                sending = self.sending = Sending(request, prepared.task_id)
+                received = self.client.send(request.endpoint, prepared.body, on_sent=lambda: self._is_gone(gone))
+                seconds = time.monotonic() - sending.started
+                self._refuse_interrupted(sending)
+                if self._lease is not None and self._is_last(request):
+                    self._lease.give_back(free_at=self._free_at)
+            return Answer(request, received, prepared.task_id, seconds)
         finally:
+            self.sending = None
             gone.set()
 
     def _is_gone(self, gone: threading.Event) -> None:

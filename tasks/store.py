@@ -12,11 +12,15 @@ import re
 from pathlib import Path
 
 from PIL import Image
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 
 from blocks.files import write_whole
 from blocks.settings import settings
 
 SCHEME = "store:"
+# Prefect's own folder for results on this machine. They are references to files on this machine, so they belong
+# nowhere else; and with no place named, each run asks the server twice whether there is another.
+RESULTS: Path = PREFECT_LOCAL_STORAGE_PATH.value()
 LARGEST = 64 * 1024 * 1024  # bytes of one given file: a 16-bit 4096 × 4096 PNG
 
 

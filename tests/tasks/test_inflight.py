@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from helping import PATIENCE, Stranger, until
@@ -15,10 +16,11 @@ from webui.embedded.server import EmbeddedWebUI
 
 PAINTS = """
 import sys
+from contextlib import closing
 from tasks.inflight import InFlight
 from webui.client import WebUIClient
 url, task = sys.argv[1:]
-with InFlight(url, task):
+with closing(InFlight(url, task)):
     print("sent", flush=True)
     body = {"prompt": "x", "steps": 50, "width": 64, "height": 64, "force_task_id": task}
     WebUIClient(url).txt2img(body)
@@ -73,7 +75,7 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
 
 
 def test_a_living_requests_note_is_nobodys_orphan(server: EmbeddedWebUI, client: WebUIClient) -> None:
-    with InFlight(server.url, "task(alive)") as living:
+    with closing(InFlight(server.url, "task(alive)")) as living:
         assert living.path.exists()
         assert list(orphans()) == []
         clear_orphans(client)
