@@ -23,7 +23,7 @@ def payload(seconds: float, *, seed: int = 1, side: int = SMALL) -> dict[str, An
 def job(seconds: float, *, images: int = 1, seed: int = 1, side: int = SMALL, name: str = "bench") -> dict[str, Any]:
     """The same picture as a job of ours."""
     same = payload(seconds, seed=seed, side=side)
-    txt2img = {key: same[key] for key in ("prompt", "steps", "width", "height", "seed")}
+    txt2img = {key: same[key] for key in ("prompt", "sampler_name", "steps", "width", "height", "seed")}
     return {"name": name, "checkpoint": "photo.safetensors", "images": images, "txt2img": txt2img}
 
 

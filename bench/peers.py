@@ -13,6 +13,7 @@ def picture(steps: int, *, seed: int = 1, side: int = 64, checkpoint: str = "pho
     """A txt2img payload of the plainest kind."""
     return {
         "prompt": "a lighthouse",
+        "sampler_name": "Euler",
         "steps": steps,
         "width": side,
         "height": side,

@@ -1,4 +1,4 @@
-"""The sampler's pace: as fast as it can, at least so many seconds a step, or step by step as a test says."""
+"""The sampler's pace: as fast as it can, so many seconds a step, or step by step as a test says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ _LOOK_SECONDS = 0.02  # how often a held sampler looks whether it was interrupte
 
 
 class StepDriver:
-    """`step_time` is the least number of seconds that a step takes (0: none)."""
+    """`step_time` is the seconds that a step takes, or more where painting needs more (0: as long as it needs).
+
+    The pace is kept over a pass: what a step loses because the host woke it late, the next one makes up for. A GPU
+    does not wait for the timers of its host either.
+    """
 
     def __init__(self, step_time: float = 0.0) -> None:
         self.step_time = step_time
@@ -19,6 +23,7 @@ class StepDriver:
         self._allowed = 0
         self._done = 0
         self._passes = 0
+        self._due = 0.0  # when the step in work should end, time.perf_counter seconds
 
     def hold(self) -> None:
         """Manual from here on: the sampler waits in each step for `advance`. Forgets the passes before."""
@@ -56,6 +61,7 @@ class StepDriver:
         with self._changed:
             self._done = 0
             self._passes += 1
+            self._due = time.perf_counter()
             self._changed.notify_all()
 
     def before_step(self, stopped: Callable[[], bool]) -> None:
@@ -71,7 +77,9 @@ class StepDriver:
 
     def after_step(self, started: float) -> None:
         """Fill the step up to `step_time` (started at `started`, time.perf_counter seconds)."""
-        rest = self.step_time - (time.perf_counter() - started)
+        # At most one step's time is made up for: a sampler that was held for long does not break into a run.
+        self._due = max(self._due, started - self.step_time) + self.step_time
+        rest = self._due - time.perf_counter()
         if rest > 0:
             time.sleep(rest)
 
