@@ -6,6 +6,7 @@ Polling faster would do the same worse: each poll is also a write, and SQLite ha
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
@@ -39,17 +40,23 @@ class Wake:
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
+        self._ended = asyncio.Event()
         self._news = News()
 
     def tell(self, *, room: bool = False, work: bool = False) -> None:
         """Wake whoever waits."""
         self._news = News(self._news.room or room, self._news.work or work)
         self.up.set()
+        if room:
+            self._ended.set()
 
-    async def wait(self) -> News:
-        """Return when there may be something to start."""
+    async def wait(self, quiet: float = 0.0) -> News:
+        """Return when there may be something to start; for the first ``quiet`` seconds only when a run ended."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), quiet)
         await self.up.wait()
         self.up.clear()
+        self._ended.clear()
         news, self._news = self._news, News()
         return news
 

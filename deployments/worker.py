@@ -15,10 +15,11 @@ import signal
 import time
 import warnings
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
+from uuid import UUID
 
 import psutil
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
@@ -31,6 +32,8 @@ from deployments.wake import Wake, listen
 from deployments.warm import COLD_START, WarmStart
 
 AGAIN = 0.25  # seconds; an event may come before what it tells of can be seen
+MOMENT = 0.5  # seconds
+QUIET = 1.0  # seconds after something was started: another look would take the server's time from its way to the GPU
 PLAN_AFTER = 1.0  # seconds: planning asks the server a lot, and what was just started comes first
 PLAN_EVERY = 10.0  # seconds, should Prefect's events not tell of something
 GOODBYE = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
@@ -70,6 +73,25 @@ def is_installed(deployment: DeploymentResponse) -> bool:
 warnings.filterwarnings("ignore", message="Type 'DarkroomWorker'")
 
 
+class Remembering:
+    """Prefect's client, not asked twice within a moment for the same deployment, as Prefect's worker does to start a
+    run. It is a moment, so nothing that a user changes comes late."""
+
+    def __init__(self, client: PrefectClient) -> None:
+        self.client = client
+        self._known: dict[UUID, tuple[float, DeploymentResponse]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.client, name)
+
+    async def read_deployment(self, deployment_id: UUID) -> DeploymentResponse:
+        now = time.monotonic()
+        self._known = {key: known for key, known in self._known.items() if now - known[0] < MOMENT}
+        if deployment_id not in self._known:
+            self._known[deployment_id] = (now, await self.client.read_deployment(deployment_id))
+        return self._known[deployment_id][1]
+
+
 class DarkroomWorker(ProcessWorker):
     """Prefect's process worker with our way to start a process, and one hand-out at a time."""
 
@@ -83,6 +105,14 @@ class DarkroomWorker(ProcessWorker):
         self._started: list[FlowRun] = []  # since the last plan
         self.unplanned = asyncio.Event()  # something was started or came since the last plan
         self.closed = False  # takes no more runs
+        self._remembering: Remembering | None = None
+
+    @property
+    def client(self) -> PrefectClient:
+        client = super().client
+        if self._remembering is None or self._remembering.client is not client:
+            self._remembering = Remembering(client)
+        return cast(PrefectClient, self._remembering)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Start what the pool hands out, one look at a time."""
@@ -189,18 +219,20 @@ async def _always(duty: Callable[[], Awaitable[None]]) -> None:
 
 async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
     """Start what may run at the moment when it may."""
+    started: list[FlowRun] = []
     while True:
-        news = await wake.wait()
+        news = await wake.wait(quiet=QUIET if started else 0.0)
         if not worker.is_setup:
             continue
         if news.work:
             worker.unplanned.set()
         if news.room and worker.unplanned.is_set():
             await worker.plan()  # done long ago, but for what started or came within the last second
-        if not await worker.get_and_submit_flow_runs():
+        started = await worker.get_and_submit_flow_runs()
+        if not started:
             await asyncio.sleep(AGAIN)  # events come in groups: one more look serves those that came meanwhile
             wake.up.clear()
-            await worker.get_and_submit_flow_runs()
+            started = await worker.get_and_submit_flow_runs()
 
 
 async def _keep_order(worker: DarkroomWorker) -> None:

@@ -48,7 +48,8 @@ class EmbeddedWebUI:
     port: 0 takes a free one; None does too and counts as started without --port.
     folder: where models, styles and config.json live, made and filled where it is missing; None: temporary.
     api_auth: "user:password", several with commas.
-    step_time: seconds that a sampling step takes; 0: as long as it needs. load_time: seconds that a checkpoint takes to load.
+    step_time: seconds that a sampling step takes (0: as long as it needs). load_time: seconds that a checkpoint
+    takes to load.
     faults: serve /faults, which arms failures on demand.
     nowebui: no /internal/* routes, as with --nowebui.
     lane_log: a file that gets one JSON line for each job.
