@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,23 @@ def test_idle_is_counted_between_runs_not_within_one() -> None:
     turns = [turn("aaaaaaaa", 0, 1), turn("aaaaaaaa", 1.5, 2), turn("bbbbbbbb", 2.25, 3), turn("cccccccc", 2.9, 4)]
     assert gaps_between_runs(turns) == [0.25, 0.0]
     assert gaps(turns) == [0.5, 0.25, 0.0]
+
+
+def test_the_log_is_waited_for_until_each_run_was_there_or_none_comes_any_more(tmp_path: Path) -> None:
+    log = LaneLog(tmp_path / "lane.jsonl")
+    looks = []
+
+    def check() -> None:
+        """Called at each look, before it: another run has been on the GPU."""
+        looks.append(len(looks))
+        with log.path.open("a") as file:
+            file.write(json.dumps(asdict(turn("abc"[len(looks) - 1] * 8, 0, 1))) + "\n")
+        if len(looks) == 3:
+            raise StopIteration
+
+    log.wait(["aaaaaaaa", "bbbbbbbb"], 60, check)
+    assert len(looks) == 2
+    log.wait(["nobody"], 0.01, lambda: None)
 
 
 def test_a_percentile_is_a_value_that_was_measured() -> None:

@@ -47,6 +47,16 @@ def interrupts(server: EmbeddedWebUI) -> int:
     return len(server.requests.of("POST", "/sdapi/v1/interrupt"))
 
 
+def test_what_was_prepared_and_never_sent_leaves_no_note(
+    server: EmbeddedWebUI, client: WebUIClient, home: Path
+) -> None:
+    with Lane(client, run="0123456789abcdef") as lane:
+        lane.prepare(request_for(server, 1))
+        assert list((home / "inflight").glob("*.json"))
+    assert not list((home / "inflight").iterdir())
+    assert painted(server) == []
+
+
 # -- order and look-ahead ------------------------------------------------------------------------------------
 
 

@@ -242,6 +242,24 @@ def test_api_auth(tmp_path: Path) -> None:
                 assert password == "" or password not in str(caught.value)
 
 
+def test_a_password_in_netrc_is_used(server: EmbeddedWebUI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with EmbeddedWebUI(folder=tmp_path / "webui", api_auth="me:secret") as guarded:
+        assert WebUIClient(guarded.url).samplers()
+
+
+def test_a_proxy_of_the_environment_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = serve([{"name": "Euler"}])
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy.url)
+    assert WebUIClient("http://webui.invalid:7860").samplers()[0].name == "Euler"
+    assert proxy.asked == [("GET", "http://webui.invalid:7860/sdapi/v1/samplers")]
+
+
 def test_not_found_says_whether_it_is_a_webui_at_all(serve: Serve) -> None:
     with pytest.raises(NotFound, match="--api"):
         WebUIClient(serve({"detail": "Not Found"}, 404).url).samplers()

@@ -21,9 +21,7 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
     parser.add_argument("--folder", type=Path, help="where models, styles and config.json live")
     parser.add_argument("--api-auth", metavar="USER:PASSWORD")
-    parser.add_argument(
-        "--step-time", type=float, default=0.0, help="seconds a sampling step takes"
-    )
+    parser.add_argument("--step-time", type=float, default=0.0, help="seconds a sampling step takes")
     parser.add_argument("--load-time", type=float, default=0.0, help="seconds that loading a model takes")
     parser.add_argument("--faults", action="store_true", help="serve /faults: failures on demand")
     parser.add_argument("--nowebui", action="store_true", help="no /internal/* routes")
