@@ -143,6 +143,7 @@ class Lane:
     def take_gpu(self) -> None:
         """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
         if self._lease is not None and not self._lease.held:
+            self._thread.submit(lambda: None)  # starts the thread, which takes up to a millisecond, before the wait
             self._waited |= self._lease.take()
             self._free_at = max(self._free_at, self._lease.free_at)
             clear_orphans(self.client)
