@@ -49,7 +49,10 @@ def test_a_job_through_the_deployment(house: House) -> None:
         assert history["made_from"]["made_from"]["checkpoint"]["name"] == "oil"
         assert history["made_from"]["made_from"]["made_from"]["checkpoint"]["name"] == "photo"
 
-    names = house.task_names(run)
+    names = until(
+        "what its last stage did is written down",
+        lambda: told if "progress · upscale" in (told := house.task_names(run)) else None,
+    )
     for name in ("txt2img 2/2 · seed 101", "adetailer 1/2 · seed 100", "switch to oil", "progress · img2img"):
         assert name in names
     assert sum(name.startswith("progress") for name in names) == 4, "one polling task per stage, not per picture"
