@@ -33,6 +33,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 
 from blocks.connection import WebUI
@@ -106,6 +107,10 @@ def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+class NotMoved(RuntimeError):
+    """Prefect did not let a run be put first; the order stays as it was."""
+
+
 class Planner:
     """Keeps the right run at the head of a pool's queue; remembers what is loaded.
 
@@ -128,6 +133,9 @@ class Planner:
 
         Args:
             taken: runs that were just handed out; Prefect may still show them as waiting.
+
+        Raises:
+            NotMoved: Prefect refused.
         """
         gone = {run.id for run in taken}
         waiting = [run for run in await self._waiting() if run.id not in gone]
@@ -143,7 +151,10 @@ class Planner:
         run = await self._client.read_flow_run(first.run.id)
         if run.state is None or not run.state.is_scheduled():
             return None  # another worker was faster
-        await self._client.set_flow_run_state(run.id, _at(run.state, head.due - A_MOMENT))
+        answer = await self._client.set_flow_run_state(run.id, _at(run.state, head.due - A_MOMENT))
+        if answer.status != SetStateStatus.ACCEPT:
+            reason = getattr(answer.details, "reason", None)
+            raise NotMoved(f"{first.run.name} was to be put before {head.name}, but Prefect says {reason}")
         return first
 
     async def _waiting(self) -> list[Waiting]:
@@ -204,10 +215,13 @@ def _called(run: FlowRun) -> str:
 
 
 def _at(state: State[Any], when: datetime) -> State[Any]:
-    """The same state (a retry stays one), due at another time."""
+    """The same state (a retry stays one), due at another time.
+
+    A run that waits for more than 15 s is named Late, and Prefect refuses to name it so again: it begins anew.
+    """
     return State(
         type=StateType.SCHEDULED,
-        name=state.name,
+        name="Scheduled" if state.name == "Late" else state.name,
         message=state.message,
         state_details=StateDetails(scheduled_time=when),
     )

@@ -55,6 +55,10 @@ class Wake:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ended.wait(), quiet)
         await self.up.wait()
+        return self.take()
+
+    def take(self) -> News:
+        """What happened since the last time, without waiting."""
         self.up.clear()
         self._ended.clear()
         news, self._news = self._news, News()

@@ -28,7 +28,7 @@ from deployments import recovery
 from deployments.bootstrap import POOL
 from deployments.house import READY_LINE
 from deployments.planner import Planner
-from deployments.wake import Wake, listen
+from deployments.wake import News, Wake, listen
 from deployments.warm import COLD_START, WarmStart
 
 AGAIN = 0.25  # seconds; an event may come before what it tells of can be seen
@@ -119,8 +119,8 @@ class DarkroomWorker(ProcessWorker):
         async with self._turn:
             if self.closed:
                 return []
-            if self._planner is None:
-                await self._plan()
+            if self._planner is None or self._started:
+                await self._plan()  # Prefect's polling looks as well, whatever was planned
             started = await super().get_and_submit_flow_runs()
             if started:
                 self._started += started
@@ -224,15 +224,18 @@ async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
         news = await wake.wait(quiet=QUIET if started else 0.0)
         if not worker.is_setup:
             continue
-        if news.work:
-            worker.unplanned.set()
-        if news.room and worker.unplanned.is_set():
-            await worker.plan()  # done long ago, but for what started or came within the last second
-        started = await worker.get_and_submit_flow_runs()
+        started = await _look(worker, news)
         if not started:
             await asyncio.sleep(AGAIN)  # events come in groups: one more look serves those that came meanwhile
-            wake.up.clear()
-            started = await worker.get_and_submit_flow_runs()
+            started = await _look(worker, wake.take())
+
+
+async def _look(worker: DarkroomWorker, news: News) -> list[FlowRun]:
+    if news.work:
+        worker.unplanned.set()
+    if news.room and worker.unplanned.is_set():
+        await worker.plan()  # done long ago, but for what started or came within the last second
+    return await worker.get_and_submit_flow_runs()
 
 
 async def _keep_order(worker: DarkroomWorker) -> None:

@@ -40,3 +40,23 @@ def test_runs_are_taken_by_checkpoint(warm_worker: Child, deployed: Prefect, pai
     started = sorted(zip(names, runs, strict=True), key=lambda one: deployed.run(one[1])["start_time"])
     order = [name for name, _ in started]
     assert order == ["photo", "photo", "oil", "oil", "oil", "ink"]
+
+
+def test_runs_that_wait_for_long_are_taken_by_checkpoint_too(
+    warm_worker: Child, deployed: Prefect, painter: EmbeddedWebUI
+) -> None:
+    """Prefect names each run Late that waits for more than 15 s, and refuses to name it so twice."""
+    first = deployed.queue("photo", steps=20, name="before-the-late")
+    painter.steps.step_time = 0.2
+    until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
+    names = ["oil", "ink", "photo"]
+    runs = [deployed.queue(name, name=f"late-{name}") for name in names]
+    for run in runs:
+        late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": deployed.run(run)["created"]}}
+        deployed.call("POST", f"/flow_runs/{run}/set_state", {"state": late})
+        assert deployed.run(run)["state_name"] == "Late"
+    painter.steps.step_time = 0.0
+    for run in runs:
+        assert deployed.ends(run, 90) == "COMPLETED"
+    started = sorted(zip(names, runs, strict=True), key=lambda one: deployed.run(one[1])["start_time"])
+    assert [name for name, _ in started] == ["photo", "oil", "ink"]
