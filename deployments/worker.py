@@ -119,8 +119,10 @@ class DarkroomWorker(ProcessWorker):
         async with self._turn:
             if self.closed:
                 return []
-            if self._planner is None or self._started:
-                await self._plan()  # Prefect's polling looks as well, whatever was planned
+            if self._planner is None or self.unplanned.is_set():
+                # Whoever looks, Prefect's polling too: a run may end between an event and the look that it causes.
+                # Mostly it is done long ago, but for what started or came within the last second.
+                await self._plan()
             started = await super().get_and_submit_flow_runs()
             if started:
                 self._started += started
@@ -233,8 +235,6 @@ async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
 async def _look(worker: DarkroomWorker, news: News) -> list[FlowRun]:
     if news.work:
         worker.unplanned.set()
-    if news.room and worker.unplanned.is_set():
-        await worker.plan()  # done long ago, but for what started or came within the last second
     return await worker.get_and_submit_flow_runs()
 
 
