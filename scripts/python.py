@@ -25,9 +25,9 @@ def work():
     found = {}
     for number in range(100_000):
         found[number % 100] = Thing(number).text()
-began = time.perf_counter()
+began = time.process_time()  # not the wall's: whatever else runs here is not the interpreter's fault
 work()
-print(time.perf_counter() - began)
+print(time.process_time() - began)
 """
 
 

@@ -53,8 +53,8 @@ def test_runs_that_wait_for_long_are_taken_by_checkpoint_too(
     runs = [deployed.queue(name, name=f"late-{name}") for name in names]
     for run in runs:
         late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": deployed.run(run)["created"]}}
-        deployed.call("POST", f"/flow_runs/{run}/set_state", {"state": late})
-        assert deployed.run(run)["state_name"] == "Late"
+        named = deployed.call("POST", f"/flow_runs/{run}/set_state", {"state": late})
+        assert named["status"] == "ACCEPT"  # its state itself may be the planner's again by now
     painter.steps.step_time = 0.0
     for run in runs:
         assert deployed.ends(run, 90) == "COMPLETED"
