@@ -210,7 +210,7 @@ def worker() -> int:
     # Events wake the worker; polling (seconds) is for what they miss. Runs are taken when they are due, not ahead:
     # one that waits for its time would hold the pool's place.
     use({"PREFECT_WORKER_QUERY_SECONDS": "5"})
-    from deployments.worker import main as work
+    from deployments.supervisor import main as work
 
     return work()
 

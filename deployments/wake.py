@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass
 
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
@@ -26,43 +25,38 @@ TRY_AGAIN = 2.0  # seconds after the stream broke; the worker polls meanwhile
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class News:
-    """What happened since the last look. ``room``: a run ended that others may have waited for; ``work``: there may be
-    something new to start."""
-
-    room: bool = False
-    work: bool = False
-
-
 class Wake:
-    """What the worker waits for."""
+    """What the worker waits for: room, a run ended that others may have waited for; or work, there may be something new
+    to start."""
 
     def __init__(self) -> None:
         self.up = asyncio.Event()
-        self._ended = asyncio.Event()
-        self._news = News()
+        self._room = asyncio.Event()
+        self._work = False
 
     def tell(self, *, room: bool = False, work: bool = False) -> None:
         """Wake whoever waits."""
-        self._news = News(self._news.room or room, self._news.work or work)
+        self._work |= work
         self.up.set()
         if room:
-            self._ended.set()
+            self._room.set()
 
-    async def wait(self, quiet: float = 0.0) -> News:
-        """Return when there may be something to start; for the first ``quiet`` seconds only when a run ended."""
+    async def wait(self, quiet: float = 0.0) -> bool:
+        """Return when there may be something to start; for the first ``quiet`` seconds only when a run ended.
+
+        Returns: as :meth:`take`.
+        """
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), quiet)
+            await asyncio.wait_for(self._room.wait(), quiet)
         await self.up.wait()
         return self.take()
 
-    def take(self) -> News:
-        """What happened since the last time, without waiting."""
+    def take(self) -> bool:
+        """Whether new work came since the last time, without waiting."""
         self.up.clear()
-        self._ended.clear()
-        news, self._news = self._news, News()
-        return news
+        self._room.clear()
+        came, self._work = self._work, False
+        return came
 
 
 async def listen(wake: Wake) -> None:

@@ -2,13 +2,14 @@
 
 This is what Prefect's worker starts and watches instead of ``python -m prefect.engine``. It runs as
 ``python -I -S warm_client.py SOCKET`` and imports next to nothing, because its own start is most of what is left to
-save. Whatever goes wrong before the warm process has taken the run, the plain command is run in its place.
+save: of ``socket`` and ``signal`` only what is written in C, which is half of it. Whatever goes wrong before the warm
+process has taken the run, the plain command is run in its place.
 """
 
+import _signal as signal  # type: ignore[import-not-found]
+import _socket as socket
 import marshal
 import os
-import signal
-import socket
 import sys
 
 ANSWER_WITHIN = 5.0  # seconds; the warm process answers in milliseconds
@@ -35,7 +36,8 @@ def hand_over(path: str) -> socket.socket | None:
         link.settimeout(ANSWER_WITHIN)
         link.connect(path)
         request = marshal.dumps((dict(os.environb), os.getcwdb()))  # noqa: PTH109
-        socket.send_fds(link, [len(request).to_bytes(4, "little")], [0, 1, 2])
+        output = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+        link.sendmsg([len(request).to_bytes(4, "little")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, output)])
         link.sendall(request)
         if link.recv(1) == b"y":
             link.settimeout(None)

@@ -18,12 +18,15 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
 from PIL import Image
+from pydantic import BaseModel
+from rich.emoji import Emoji
 
 from blocks.settings import PROJECT
 from deployments.manifest import read_manifest
@@ -241,13 +244,22 @@ def _modification_times(of: dict[str, float] | None = None) -> dict[str, float]:
     return times
 
 
+def _models(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    for model in base.__subclasses__():
+        yield model
+        yield from _models(model)
+
+
 def main() -> int:
     for name in ALSO:
         importlib.import_module(name)
     anyio.run(anyio.sleep, 0)  # imports the event loop's backend
     Image.preinit()  # and the usual picture formats
+    Emoji.replace("")  # and rich's table of emoji, for the first line of a log
     for planned in read_manifest().deployments:
         importlib.import_module(planned.entrypoint.rpartition(".")[0])
+    for model in _models(BaseModel):
+        model.model_rebuild(raise_errors=False)  # Prefect's put it off until they are used
     gc.collect()
     gc.freeze()  # the children share these pages until they write to them; a collection would write to all
     with socket.socket(socket.AF_UNIX) as listener:

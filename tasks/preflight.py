@@ -78,9 +78,9 @@ class Inventory:
 
     def scripts(self, extra: dict[str, Any], endpoint: str) -> None:
         """The scripts that a stage's ``extra`` names."""
-        known = set(self._have("scripts").get(endpoint, []))
         names = [extra["script_name"]] if extra.get("script_name") else []
         for name in [*names, *extra.get("alwayson_scripts", {})]:
+            known = set(self._have("scripts").get(endpoint, []))
             if str(name).lower() not in known:
                 self._missing(f"{endpoint} script", str(name), known)
 
