@@ -8,6 +8,7 @@ import re
 import sqlite3
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,30 +43,40 @@ def measure(rig: Rig, *, queued: int, single: int, stored: int = 10_000) -> dict
     """The figure: the worst of the three ratios.
 
     Args:
-        queued: runs for each idle figure, on either database.
-        single: runs for the first step.
-        stored: finished runs that are put into the database.
+        rig: with an empty database.
+        queued: runs for each idle figure, on either database; an even number.
+        single: runs for the first step; an even number.
+        stored: finished runs that are put into the other database.
     """
-    with rig.webui() as shop:
-        shop.warm_up()
-        empty = _figures(rig, shop, queued, single)
-        template = _finished_run(rig, shop)
-        rig.stop_server()
-        fill(rig.database, template, stored)
-        rig.start_server()
-        full = _figures(rig, shop, queued, single)
-    ratios = {name: 1.0 if abs(full[name] - empty[name]) < CLOCK else full[name] / empty[name] for name in empty}
-    more = {"parts": {name: {"full": full[name], "empty": empty[name], "ratio": ratios[name]} for name in ratios}}
+    parts = {}
+    with Rig() as old:
+        give_history(old, stored)
+        for name, (take, runs) in {
+            "gpu_idle_lookahead": (partial(idle.ours, lookahead=True), queued),
+            "gpu_idle_limit1": (partial(idle.ours, lookahead=False), queued),
+            "first_step": (firststep.ours, single),
+        }.items():
+            taken: dict[Rig, list[float]] = {rig: [], old: []}
+            for one in (rig, old, old, rig):  # by turns: a machine that becomes slower is slower for both
+                with one.webui() as shop:
+                    shop.warm_up()
+                    taken[one] += take(one, shop, runs // 2)
+            parts[name] = compared(median(taken[old]), median(taken[rig]))
     n = f"{stored} runs; {queued} gaps and {single} first steps"
-    return {"history_10k": figure(max(ratios.values()), {EMPTY: 1.0}, "×", n, **more)}
+    return {"history_10k": figure(max(part["ratio"] for part in parts.values()), {EMPTY: 1.0}, "×", n, parts=parts)}
 
 
-def _figures(rig: Rig, shop: Paintshop, queued: int, single: int) -> dict[str, float]:
-    return {
-        "gpu_idle_lookahead": median(idle.ours(rig, shop, queued, lookahead=True)),
-        "gpu_idle_limit1": median(idle.ours(rig, shop, queued, lookahead=False)),
-        "first_step": median(firststep.ours(rig, shop, single)),
-    }
+def compared(full: float, empty: float) -> dict[str, float]:
+    return {"full": full, "empty": empty, "ratio": 1.0 if abs(full - empty) < CLOCK else full / empty}
+
+
+def give_history(rig: Rig, stored: int) -> None:
+    """Put so many finished runs into a rig's database."""
+    with rig.webui() as shop:
+        template = _finished_run(rig, shop)
+    rig.stop_server()
+    fill(rig.database, template, stored)
+    rig.start_server()
 
 
 def _finished_run(rig: Rig, shop: Paintshop) -> str:
