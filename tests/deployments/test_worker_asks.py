@@ -34,6 +34,7 @@ def test_a_deployment_is_asked_for_once_in_a_moment_and_anew_after_it(monkeypatc
         async with get_client() as client:
             there = await a_deployment(client)
             remembering = Remembering(client)
+            monkeypatch.setattr(worker, "MOMENT", 3600.0)  # longer than any test lasts
             first = await remembering.read_deployment(there.id)
             assert not first.paused
             first.job_variables["env"] = {"OF": "one run"}
