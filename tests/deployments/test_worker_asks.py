@@ -92,7 +92,7 @@ def prepared() -> dict[str, str | None]:
 
 
 def test_settings_are_written_down_once_for_all_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fails if Prefect asks for them in another way, and each run would pay for it again."""
+    """Fails if Prefect asks for them in another way when it prepares a run, the first of the two times."""
     written = []
     plain = Settings.to_environment_variables
 
