@@ -11,7 +11,7 @@ from bench.jobs import job
 from bench.lanelog import median, p95
 from bench.results import figure
 from bench.rig import STOCK_POOL, Paintshop, Rig
-from deployments.children import Child
+from services.process import Child
 
 JOB = 0.2  # seconds of GPU for each run
 POLLING = 10.0  # seconds between two polls of a stock worker

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 import uuid
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -51,11 +52,12 @@ def measure(rig: Rig, *, queued: int, single: int, stored: int = 10_000) -> dict
     parts = {}
     with Rig() as old:
         give_history(old, stored)
-        for name, (take, runs) in {
+        recipes: dict[str, tuple[Callable[..., list[float]], int]] = {
             "gpu_idle_lookahead": (partial(idle.ours, lookahead=True), queued),
             "gpu_idle_limit1": (partial(idle.ours, lookahead=False), queued),
             "first_step": (firststep.ours, single),
-        }.items():
+        }
+        for name, (take, runs) in recipes.items():
             taken: dict[Rig, list[float]] = {rig: [], old: []}
             for one in (rig, old, old, rig):  # by turns: a machine that becomes slower is slower for both
                 with one.webui() as shop:

@@ -12,7 +12,7 @@ from bench.lanelog import gaps_between_runs, median, p95
 from bench.peers import BareLoop
 from bench.results import figure
 from bench.rig import FAST_POLLING, STOCK_POOL, Paintshop, Rig
-from deployments.children import Child
+from services.process import Child
 
 # Seconds of GPU for the runs, in turn: about what a picture takes. All of one length, they would keep step with
 # whatever the clients do each second.

@@ -12,7 +12,7 @@ from bench.jobs import tiny_job
 from bench.peers import BareLoop, picture
 from bench.results import figure
 from bench.rig import Rig
-from deployments.planner import PATIENCE, Waiting, plan
+from worker.order import PATIENCE, Waiting, plan
 
 CHECKPOINTS = ("anime", "dream", "film", "ink", "oil", "real")
 LOAD_TIME = 0.3  # seconds that a load takes; what is counted is loads

@@ -7,7 +7,7 @@ import time
 from bench.goals import AFTER_10, Figure
 from bench.results import figure
 from bench.rig import POOL, Rig, family
-from deployments.children import Child
+from services.process import Child
 
 AT_ONCE = 2  # runs; they need no GPU
 GROUP = 50  # runs that are queued at a time

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.goals import GOALS, Figure
-from blocks.files import write_whole
+from store.files import write_whole
 
 FILE = Path(__file__).with_name("results.json")
 

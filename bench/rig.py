@@ -18,9 +18,9 @@ import requests
 from bench.api import Api
 from bench.lanelog import LaneLog
 from bench.peers import picture
-from deployments.children import Child, free_port
-from deployments.environment import SERVER
-from deployments.house import server_on
+from services.environment import SERVER
+from services.process import Child, free_port
+from services.stack import server_on
 from webui.embedded.checkpoints import write_checkpoint
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -143,7 +143,7 @@ class Rig:
         """``darkroom deploy``, once: pool, blocks and deployments."""
         if self._deployed:
             return
-        child = self._child("deploy", "deployments.cli", "deploy", environment=self._darkroom(shop, lookahead=False))
+        child = self._child("deploy", "cli.app", "deploy", environment=self._darkroom(shop, lookahead=False))
         try:
             while child.alive:
                 time.sleep(0.05)
@@ -159,7 +159,7 @@ class Rig:
         self.deploy(shop)
         self.api.patch(f"/work_pools/{POOL}", concurrency_limit=2 if lookahead else 1)
         settings = self._darkroom(shop, lookahead) | environment
-        with self._working("worker", WORKER_READY, "deployments.cli", "worker", environment=settings) as child:
+        with self._working("worker", WORKER_READY, "cli.app", "worker", environment=settings) as child:
             yield child
 
     def _darkroom(self, shop: Paintshop, lookahead: bool) -> dict[str, str]:

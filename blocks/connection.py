@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
-from blocks.settings import settings
+from store.settings import settings
 from webui.client import Timeouts, WebUIClient
 
 DEFAULT = "default"

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Protocol
 from prefect.blocks.core import Block
 from pydantic import Field, field_validator
 
-from blocks.files import write_whole
-from blocks.settings import settings
+from store.files import write_whole
+from store.settings import settings
 
 DEFAULT = "default"
 TEMPLATE = "{date}/{job}/{job}-{seed}-{stage}"

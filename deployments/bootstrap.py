@@ -25,8 +25,8 @@ from pydantic import BaseModel, SecretStr
 from blocks import connection, gallery
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from blocks.settings import settings
 from deployments.manifest import Planned, Timetable, read_manifest
+from store.settings import settings
 
 POOL = "gpu"
 DEPLOYMENT = "generate/generate"

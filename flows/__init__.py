@@ -2,7 +2,7 @@
 
 import os
 
-from blocks.settings import settings
+from store.settings import settings
 
 if "PREFECT_API_URL" not in os.environ:
     # Without this, the server that Prefect starts for itself writes into the user's home folder.

@@ -10,13 +10,12 @@ from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import Item, items_of, preflight, settle
+from flows.items import Item, freeze_inputs, items_of, preflight
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.stages import Stages, lane_to
+from flows.pipeline import Stages, sender_to
 from tasks.publish import Published, contact_sheet, publish, table
-from tasks.status import this_run
-from tasks.store import RESULTS
+from tasks.status import RESULTS, this_run
 
 
 class BatchIncomplete(RuntimeError):
@@ -53,7 +52,7 @@ def batch(
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
 
     webui = WebUI.chosen(webui)
-    jobs = settle(jobs, run_id)
+    jobs = freeze_inputs(jobs, run_id)
     items = items_of(jobs, preflight(jobs, webui.get_client()))
     published: list[tuple[Item, list[Published]]] = []
 
@@ -63,8 +62,8 @@ def batch(
         where = publish(item.pictures, into, job=item.job.name, run=run_id, started=started, about=about)
         published.append((item, where))
 
-    with lane_to(webui) as lane:
-        stages = Stages(items, lane, tolerant=True, on_done=publish_item)
+    with sender_to(webui) as sender:
+        stages = Stages(items, sender, tolerant=True, on_done=publish_item)
         stages.start()
         into = Gallery.chosen(gallery)
         stages.run()

@@ -10,13 +10,12 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import items_of, preflight, settle
+from flows.items import freeze_inputs, items_of, preflight
 from flows.job import GenerationJob, read_job
-from flows.stages import Stages, lane_to
+from flows.pipeline import Stages, sender_to
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
-from tasks.status import this_run
-from tasks.store import RESULTS
+from tasks.status import RESULTS, this_run
 
 
 @flow(
@@ -36,14 +35,14 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     """
     run_id, started = str(this_run().id), datetime.now().astimezone()
     webui = WebUI.chosen(webui)
-    [job] = settle([job], run_id)
+    [job] = freeze_inputs([job], run_id)
     [ready] = preflight([job], webui.get_client())
     if ready.problem:
         raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
     items = items_of([job], [ready])
 
-    with lane_to(webui) as lane:
-        stages = Stages(items, lane)
+    with sender_to(webui) as sender:
+        stages = Stages(items, sender)
         stages.start()
         gallery = Gallery.chosen(gallery)  # Prefect takes its time to tell, and the GPU need not wait for it
         stages.run()

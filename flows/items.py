@@ -14,13 +14,13 @@ from prefect.context import TaskRunContext
 from pydantic import BaseModel
 
 from flows.job import GenerationJob
+from gpu.request import Picture, Request, standing_settings
+from store.inputs import is_outside, stored
 from tasks.adetailer import adetailer_requests
 from tasks.form import LARGEST_SEED
 from tasks.img2img import img2img_requests
 from tasks.paint import RETRYING
 from tasks.preflight import Inventory, JobRefused
-from tasks.request import Picture, Request, standing_settings
-from tasks.store import is_outside, stored
 from tasks.txt2img import Txt2Img, txt2img_requests
 from tasks.upscale import upscale_requests
 from webui.client import WebUIClient
@@ -143,7 +143,7 @@ def _check_files(job: GenerationJob, inventory: Inventory) -> None:
             )
 
 
-def settle(jobs: list[GenerationJob], run: str) -> list[GenerationJob]:
+def freeze_inputs(jobs: list[GenerationJob], run: str) -> list[GenerationJob]:
     """The jobs with all that a retry of ``run`` must find as it was: given files in the store, and seeds for −1.
 
     Files are kept when a job is queued by the command line; a path from the Prefect form is kept here.

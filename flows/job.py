@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, ValidationError, model_validator
 
+from store.inputs import keep
 from tasks.adetailer import ADetailerPass
 from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, field
 from tasks.img2img import Img2Img
-from tasks.store import keep
 from tasks.txt2img import Txt2Img
 from tasks.upscale import Upscale
 

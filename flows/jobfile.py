@@ -16,9 +16,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from blocks.files import write_whole
 from flows.job import GenerationJob, explain
-from tasks.store import SCHEME, place, stored
+from store.files import write_whole
+from store.inputs import SCHEME, place, stored
 
 MOST_JOBS = 10_000
 

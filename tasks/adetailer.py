@@ -11,10 +11,10 @@ from typing import Any
 
 from prefect import task
 
+from gpu.request import Picture, Request
+from gpu.sender import Sender
 from tasks.form import Form, extra_field, field
-from tasks.lane import Lane
 from tasks.paint import PAINTING, paint
-from tasks.request import Picture, Request
 from tasks.txt2img import Txt2Img
 
 
@@ -73,6 +73,6 @@ def adetailer_requests(
 
 
 @task(name="adetailer", **PAINTING)
-def adetailer(request: Request, lane: Lane) -> list[Picture]:
+def adetailer(request: Request, sender: Sender) -> list[Picture]:
     """Repaint what the passes find in one picture."""
-    return paint(request, lane)
+    return paint(request, sender)

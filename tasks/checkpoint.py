@@ -8,9 +8,9 @@ from typing import Any
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from tasks.lane import Lane
+from gpu.request import Request
+from gpu.sender import Sender
 from tasks.paint import RETRYING, checked
-from tasks.request import Request
 from webui.client import WebUIClient
 from webui.errors import CallFailed, WebUIError
 from webui.models import Checkpoint
@@ -23,7 +23,7 @@ from webui.models import Checkpoint
     persist_result=False,
     **RETRYING,
 )
-def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: Lane) -> float:
+def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: Sender) -> float:
     """Load ``checkpoint``, and make sure that it is the one; returns the seconds it took, 0 if it was loaded.
 
     The switch is one step at 64 × 64 that names the checkpoint. It goes through the WebUI's own queue like any
@@ -35,12 +35,12 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], lane: La
         CallFailed: the file could not be loaded.
     """
     request = switch_request(checkpoint, standing)
-    if not lane.is_sent(request) and is_loaded(checkpoint, lane.client):
+    if not sender.is_sent(request) and is_loaded(checkpoint, sender.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
     started = time.monotonic()
     try:
-        checked(request, lane.answer(request).generation)
+        checked(request, sender.answer(request).generation)
     except CallFailed as error:
         # After a failed load a WebUI answers errors even for the checkpoint that worked before, until it has
         # loaded a different one: the next job that names another checkpoint repairs it.

@@ -7,10 +7,10 @@ from typing import Any
 from prefect import task
 from pydantic import model_validator
 
+from gpu.request import Picture, Request, with_extra
+from gpu.sender import Sender
 from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, Side, extra_field, field
-from tasks.lane import Lane
 from tasks.paint import PAINTING, paint
-from tasks.request import Picture, Request, with_extra
 from tasks.txt2img import Txt2Img
 
 
@@ -118,9 +118,9 @@ def img2img_requests(
 
 
 @task(name="img2img", **PAINTING)
-def img2img(request: Request, lane: Lane) -> list[Picture]:
+def img2img(request: Request, sender: Sender) -> list[Picture]:
     """Repaint one picture."""
-    return paint(request, lane)
+    return paint(request, sender)
 
 
 def _multiple_of_8(pixels: float) -> int:

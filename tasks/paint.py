@@ -20,10 +20,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
-from blocks.files import write_whole
-from blocks.settings import settings
-from tasks.lane import Answer, Lane
-from tasks.request import Picture, Request
+from gpu.request import Picture, Request
+from gpu.sender import Answer, Sender
+from store.files import write_whole
+from store.settings import settings
 from tasks.status import this_run
 from webui import infotext as infotexts
 from webui.errors import ADetailerIgnored, BrokenImage, WrongCheckpoint, WrongImages, is_transient
@@ -38,7 +38,7 @@ def same_request(context: TaskRunContext, parameters: dict[str, Any]) -> str:
     return f"{context.task_run.flow_run_id}-{parameters['request'].digest}"
 
 
-def can_help(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
+def is_retryable(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
     """Whether another try may succeed; never for what the WebUI refused."""
     try:
         state.result()
@@ -51,7 +51,7 @@ RETRYING: dict[str, Any] = {
     "retries": RETRIES,
     "retry_delay_seconds": exponential_backoff(settings().retry_backoff),
     "retry_jitter_factor": 0.5,
-    "retry_condition_fn": can_help,
+    "retry_condition_fn": is_retryable,
 }
 PAINTING: dict[str, Any] = RETRYING | {
     "task_run_name": "{request.title}",
@@ -61,13 +61,13 @@ PAINTING: dict[str, Any] = RETRYING | {
 }
 
 
-def paint(request: Request, lane: Lane) -> list[Picture]:
+def paint(request: Request, sender: Sender) -> list[Picture]:
     """Have ``request`` painted, checked and written.
 
     Raises:
         WebUIError: it failed, or what came back is not what was asked.
     """
-    answer = lane.answer(request)
+    answer = sender.answer(request)
     images = checked(request, answer.generation)
     pictures = [_write(answer, number, content) for number, content in enumerate(images)]
     for picture in pictures:

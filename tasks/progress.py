@@ -23,10 +23,10 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
-from blocks.settings import settings
-from tasks.bar import ALMOST, Countdown, Reading, RequestBar
-from tasks.lane import Lane, Sending
-from tasks.request import Request
+from gpu.progress import ALMOST, Countdown, Reading, RequestBar
+from gpu.request import Request
+from gpu.sender import Sender, Sending
+from store.settings import settings
 from webui.client import WebUIClient
 from webui.errors import NotFound
 
@@ -82,14 +82,14 @@ def look(client: WebUIClient, sending: Sending, preview_id: int | None = None) -
 
 
 def poll(
-    lane: Lane,
+    sender: Sender,
     stop: threading.Event,
     listener: Listener,
     *,
     interval: float,
     preview_every: float = 0.0,
 ) -> None:
-    """Report on whatever the lane is sending, every ``interval`` seconds, until ``stop`` is set.
+    """Report on whatever the sender is sending, every ``interval`` seconds, until ``stop`` is set.
 
     Looks are taken in a thread of their own, so that one that hangs is not waited for when the stage ends.
     """
@@ -100,7 +100,7 @@ def poll(
         while (ask := wanted.get()) is not None:
             sending, preview_id = ask
             try:
-                looks.put((sending, look(lane.client, sending, preview_id)))
+                looks.put((sending, look(sender.client, sending, preview_id)))
             except Exception:  # whatever it was: this look is skipped
                 looks.put((sending, None))
 
@@ -110,7 +110,7 @@ def poll(
     asked = False
     try:
         while not stop.is_set():
-            sending = lane.sending
+            sending = sender.sending
             if sending is not None and not asked:
                 due = preview_every > 0 and time.monotonic() - previewed >= preview_every
                 wanted.put((sending, preview_id if due else None))
@@ -122,7 +122,7 @@ def poll(
                 except Empty:
                     continue  # a slow look: `stop` is seen all the same
                 asked = False
-                if reading is not None and lane.sending is sending:
+                if reading is not None and sender.sending is sending:
                     if sending.task_id != of:
                         of = sending.task_id
                         bar, countdown = RequestBar(sending.request.may_grow), Countdown()
@@ -266,7 +266,7 @@ class ProgressArtifact:
 
 
 @task(name="progress", task_run_name="progress · {stage}", cache_policy=NO_CACHE, persist_result=False)
-def watch(stage: str, lane: Lane, job: JobProgress, stop: threading.Event) -> None:
+def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -> None:
     """The polling subtask of one stage: bar, artifacts, log lines and, where asked for, live previews."""
     logger = get_run_logger()
     logged = -1.0
@@ -283,7 +283,7 @@ def watch(stage: str, lane: Lane, job: JobProgress, stop: threading.Event) -> No
             create_markdown_artifact(f"{text}\n\n![live preview]({reading.preview})", key=f"{stage}-preview")
 
     poll(
-        lane,
+        sender,
         stop,
         listener,
         interval=settings().poll_interval,

@@ -14,7 +14,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
-from tasks.request import Picture
+from gpu.request import Picture
 
 THUMBNAIL = 192  # pixels a side
 COLUMNS = 3  # what fits beside the panel of a Prefect page

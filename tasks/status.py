@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Running
+
+# Prefect's own folder for results on this machine. They are references to files on this machine, so they belong
+# nowhere else; and with no place named, each run asks the server twice whether there is another.
+RESULTS: Path = PREFECT_LOCAL_STORAGE_PATH.value()
 
 
 def this_run() -> FlowRun:

@@ -7,10 +7,10 @@ from typing import Any
 from prefect import task
 from pydantic import model_validator
 
+from gpu.request import Picture, Request, with_extra
+from gpu.sender import Sender
 from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, Side, extra_field, field
-from tasks.lane import Lane
 from tasks.paint import PAINTING, paint
-from tasks.request import Picture, Request, with_extra
 
 
 class Txt2Img(Form):
@@ -85,6 +85,6 @@ def txt2img_requests(
 
 
 @task(name="txt2img", **PAINTING)
-def txt2img(request: Request, lane: Lane) -> list[Picture]:
+def txt2img(request: Request, sender: Sender) -> list[Picture]:
     """Paint one request's pictures."""
-    return paint(request, lane)
+    return paint(request, sender)

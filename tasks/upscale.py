@@ -6,10 +6,10 @@ from typing import Any
 
 from prefect import task
 
+from gpu.request import Picture, Request, with_extra
+from gpu.sender import Sender
 from tasks.form import LARGEST_RESULT, Form, extra_field, field
-from tasks.lane import Lane
 from tasks.paint import PAINTING, paint
-from tasks.request import Picture, Request, with_extra
 
 
 class Upscale(Form):
@@ -51,6 +51,6 @@ def upscale_requests(form: Upscale, pictures: list[Picture]) -> list[Request]:
 
 
 @task(name="upscale", **PAINTING)
-def upscale(request: Request, lane: Lane) -> list[Picture]:
+def upscale(request: Request, sender: Sender) -> list[Picture]:
     """Enlarge one picture."""
-    return paint(request, lane)
+    return paint(request, sender)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from blocks.settings import settings
+from services.process import Child
+from store.settings import settings
+from tests.requesting import PATIENCE
+from tests.servers import Prefect, free_port, until
+from webui.client import WebUIClient
+from webui.embedded.server import EmbeddedWebUI
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +37,63 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(settings(), "home", tmp_path / "home")
     monkeypatch.setattr(settings(), "gallery", tmp_path / "gallery")
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedWebUI]:
+    with EmbeddedWebUI(folder=tmp_path_factory.mktemp("webui"), faults=True) as running:
+        WebUIClient(running.url).txt2img({"prompt": "", "steps": 1, "width": 64, "height": 64})  # loads and imports
+        yield running
+
+
+@pytest.fixture
+def server(_running: EmbeddedWebUI, home: Path) -> Iterator[EmbeddedWebUI]:
+    _running.requests.clear()
+    yield _running
+    assert _running.faults
+    _running.faults.disarm()
+    _running.steps.step_time = 0.0
+    _running.steps.release()
+    assert _running.wait_until_idle(PATIENCE)
+
+
+@pytest.fixture
+def client(server: EmbeddedWebUI) -> WebUIClient:
+    return WebUIClient(server.url)
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
+    home, port = tmp_path_factory.mktemp("darkroom"), free_port()
+    prefect = Prefect(f"http://127.0.0.1:{port}/api", home)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = Child("server", command, log=home / "server.log", env=prefect.environment())
+    try:
+        server.wait_until(lambda: server.listens_on(port), 120)
+        until("the API is healthy", lambda: requests.get(f"{prefect.api}/health", timeout=10).ok)
+        yield prefect
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def painter() -> Iterator[EmbeddedWebUI]:
+    with EmbeddedWebUI(port=0, faults=True) as webui:
+        yield webui
+
+
+@pytest.fixture(scope="session")
+def deployed(own_server: Prefect, painter: EmbeddedWebUI) -> Prefect:
+    """The server after a `darkroom deploy`."""
+    done = own_server.darkroom("deploy", "--webui", painter.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return own_server
+
+
+@pytest.fixture
+def held(painter: EmbeddedWebUI) -> Iterator[EmbeddedWebUI]:
+    """A WebUI whose steps take long, until the test is over."""
+    painter.steps.step_time = 0.5
+    yield painter
+    painter.steps.step_time = 0.0
+    assert painter.wait_until_idle(30)

@@ -17,10 +17,15 @@ from packaging.utils import canonicalize_name
 PROJECT = Path(__file__).resolve().parents[1]
 ROOMS = {
     "webui": set(),
-    "blocks": {"webui"},
-    "tasks": {"webui", "blocks"},
-    "flows": {"webui", "blocks", "tasks"},
-    "deployments": {"webui", "blocks", "tasks", "flows"},
+    "store": set(),
+    "gpu": {"webui", "store"},
+    "blocks": {"webui", "store"},
+    "tasks": {"webui", "store", "gpu", "blocks"},
+    "flows": {"webui", "store", "gpu", "blocks", "tasks"},
+    "deployments": {"webui", "store", "gpu", "blocks", "tasks", "flows"},
+    "services": {"webui", "store", "gpu", "blocks", "tasks", "flows", "deployments"},
+    "worker": {"webui", "store", "gpu", "blocks", "tasks", "flows", "deployments", "services"},
+    "cli": {"webui", "store", "gpu", "blocks", "tasks", "flows", "deployments", "services", "worker"},
 }
 OTHERS = {"bench", "tests", "gateway", "scripts"}
 # Where Prefect has no public way; each with its reason at the place.

@@ -18,7 +18,7 @@ from pydantic import SecretStr, ValidationError
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from blocks.settings import settings
+from store.settings import settings
 
 SECRET = "s3cret-word"
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from blocks.gallery import Gallery
-from blocks.settings import settings
+from store.settings import settings
 
 FIELDS: dict[str, Any] = {
     "date": "2026-11-21", "time": "10-00-00", "job": "castle", "seed": 7, "stage": "txt2img", "index": "0001",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.deployments.conftest import Prefect
+from tests.servers import Prefect
 from webui.embedded.server import EmbeddedWebUI
 
 

@@ -153,7 +153,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with EmbeddedWebUI(faults=True) as webui:
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "deployments.cli", "up"],
+                [sys.executable, "-m", "cli.app", "up"],
                 cwd=PROJECT,
                 env=environment(home, DARKROOM_WEBUI_URL=webui.url),
                 stdout=out,

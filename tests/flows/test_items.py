@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.items import settle
+from flows.items import freeze_inputs
 from flows.job import GenerationJob
 
 JOBS = [
@@ -12,7 +12,7 @@ JOBS = [
 
 
 def seeds(run: str) -> list[int]:
-    return [job.txt2img.seed for job in settle(JOBS, run) if job.txt2img]
+    return [job.txt2img.seed for job in freeze_inputs(JOBS, run) if job.txt2img]
 
 
 def test_a_retry_draws_the_same_seeds_another_run_others() -> None:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from blocks.settings import settings
 from flows.job import GenerationJob, read_job
-from tasks.store import keep, stored
+from store.inputs import keep, stored
+from store.settings import settings
 
 GOOD: dict[str, Any] = {"checkpoint": "ink", "txt2img": {"prompt": "a lighthouse"}}
 

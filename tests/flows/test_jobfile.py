@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from blocks.settings import settings
 from flows.jobfile import keep_jobs, read_jobs
+from store.settings import settings
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helping import PATIENCE, Stranger, arm, checkpoint_of, until
 from prefect import flow
 
+from gpu.request import standing_settings
+from gpu.sender import Sender
 from tasks.checkpoint import switch_checkpoint
-from tasks.lane import Lane
-from tasks.request import standing_settings
+from tests.requesting import PATIENCE, Stranger, arm, checkpoint_of, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import CallFailed, WrongCheckpoint
@@ -28,8 +28,8 @@ def switch(prefect_server: None) -> Switch:
         checkpoint = checkpoint_of(server, name)
         standing = standing_settings(checkpoint, None, 1, forge=server.engine.settings.forge)
         standing = {key: standing[key] for key in ("override_settings", "override_settings_restore_afterwards")}
-        with Lane(WebUIClient(server.url), run="r" * 8) as lane:
-            return switch_checkpoint(checkpoint, standing, lane)
+        with Sender(WebUIClient(server.url), run="r" * 8) as sender:
+            return switch_checkpoint(checkpoint, standing, sender)
 
     return lambda name, server: switching(name, server)
 

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helping import arm, request_for
 from PIL import Image
 from prefect import flow
 from skimage.data import astronaut
 
-from blocks.files import write_whole
-from blocks.settings import settings
+from gpu.request import Picture, Request
+from gpu.sender import Sender
+from store.files import write_whole
+from store.settings import settings
 from tasks.adetailer import ADetailerPass, adetailer_requests
-from tasks.lane import Lane
 from tasks.paint import checked, is_made, paint
-from tasks.request import Picture, Request
 from tasks.txt2img import Txt2Img
 from tasks.upscale import Upscale, upscale_requests
+from tests.requesting import arm, request_for
 from webui import infotext
 from webui.client import WebUIClient
 from webui.embedded.checkpoints import write_checkpoint
@@ -41,8 +41,8 @@ def run(client: WebUIClient, prefect_server: None) -> Callable[[Request], list[P
 
     @flow
     def painting(request: Any) -> list[Picture]:
-        with Lane(client, run="r" * 8) as lane:
-            return paint(request, lane)
+        with Sender(client, run="r" * 8) as sender:
+            return paint(request, sender)
 
     return painting
 
@@ -238,7 +238,7 @@ def test_a_picture_file_is_never_half_written(tmp_path: Path) -> None:
     """A process that writes over and over is killed in the middle: what is there is one whole content."""
     path = tmp_path / "picture.png"
     program = (
-        "import sys; from pathlib import Path; from blocks.files import write_whole\n"
+        "import sys; from pathlib import Path; from store.files import write_whole\n"
         "contents = [bytes([n]) * 3_000_000 for n in range(4)]\n"
         "while True:\n    for content in contents:\n        write_whole(Path(sys.argv[1]), content); print(flush=True)"
     )

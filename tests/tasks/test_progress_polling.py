@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 import requests
-from helping import PATIENCE, Stranger, arm, request_for, until
 from PIL import Image
 from prefect import flow
 
+from gpu.progress import ALMOST, Countdown, Reading, RequestBar
+from gpu.request import Picture, Request
+from gpu.sender import Sender, Sending
 from tasks import progress
-from tasks.bar import ALMOST, Countdown, Reading, RequestBar
-from tasks.lane import Lane, Sending
 from tasks.progress import JobProgress, ProgressArtifact, line, look, poll, watch
-from tasks.request import Picture, Request
+from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import Interrupted
@@ -34,8 +34,8 @@ Heard = list[tuple[float, float | None, Reading]]
 
 
 @contextmanager
-def polling(lane: Lane, listener: Any = None, interval: float = 0.02, **more: float) -> Iterator[Heard]:
-    """A poller beside a lane; what it told is in the list."""
+def polling(sender: Sender, listener: Any = None, interval: float = 0.02, **more: float) -> Iterator[Heard]:
+    """A poller beside a sender; what it told is in the list."""
     heard: Heard = []
 
     def hear(sending: Sending, bar: float, eta: float | None, reading: Reading) -> None:
@@ -43,7 +43,7 @@ def polling(lane: Lane, listener: Any = None, interval: float = 0.02, **more: fl
 
     stop = threading.Event()
     given = {"interval": interval, **more}
-    thread = threading.Thread(target=poll, args=(lane, stop, listener or hear), kwargs=given)
+    thread = threading.Thread(target=poll, args=(sender, stop, listener or hear), kwargs=given)
     thread.start()
     try:
         yield heard
@@ -55,14 +55,14 @@ def polling(lane: Lane, listener: Any = None, interval: float = 0.02, **more: fl
 
 
 @pytest.fixture
-def lane(client: WebUIClient) -> Iterator[Lane]:
-    with Lane(client, run="r" * 8) as lane:
-        yield lane
+def sender(client: WebUIClient) -> Iterator[Sender]:
+    with Sender(client, run="r" * 8) as sender:
+        yield sender
 
 
-def sent(lane: Lane, request: Request) -> Any:
+def sent(sender: Sender, request: Request) -> Any:
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(lane.answer, request)
+    future = pool.submit(sender.answer, request)
     pool.shutdown(wait=False)
     return future
 
@@ -70,10 +70,10 @@ def sent(lane: Lane, request: Request) -> Any:
 # -- the poller ----------------------------------------------------------------------------------------------
 
 
-def test_poll_progress_loop_calls_callback(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_poll_progress_loop_calls_callback(server: EmbeddedWebUI, sender: Sender) -> None:
     server.steps.hold()
-    with polling(lane) as heard:
-        ours = sent(lane, request_for(server, steps=10))
+    with polling(sender) as heard:
+        ours = sent(sender, request_for(server, steps=10))
         for step in range(1, 10):
             server.steps.advance()
             assert server.steps.wait_for(step, PATIENCE)
@@ -89,12 +89,12 @@ def test_poll_progress_loop_calls_callback(server: EmbeddedWebUI, lane: Lane) ->
     assert {reading.steps for *_, reading in heard if reading.step} == {10}
 
 
-def test_a_40_step_run_gives_an_update_about_every_half_second(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_a_40_step_run_gives_an_update_about_every_half_second(server: EmbeddedWebUI, sender: Sender) -> None:
     server.steps.step_time = 0.1
     times: list[float] = []
-    with polling(lane, lambda *_: times.append(time.monotonic()), interval=0.5):
+    with polling(sender, lambda *_: times.append(time.monotonic()), interval=0.5):
         started = time.monotonic()
-        sent(lane, request_for(server, steps=40)).result(PATIENCE)
+        sent(sender, request_for(server, steps=40)).result(PATIENCE)
         took = time.monotonic() - started
     gaps = [after - before for before, after in pairwise(times)]
     assert len(times) >= took / 0.5 * 0.6
@@ -112,14 +112,14 @@ def test_a_40_step_run_gives_an_update_about_every_half_second(server: EmbeddedW
     ids=lambda fault: f"{fault['kind']}{fault.get('status', '')}",
 )
 def test_progress_polling_concurrent_with_generation(
-    server: EmbeddedWebUI, lane: Lane, client: WebUIClient, fault: dict[str, Any]
+    server: EmbeddedWebUI, sender: Sender, client: WebUIClient, fault: dict[str, Any]
 ) -> None:
     """With every progress call failing or hanging, the generation takes no notice; nothing is told."""
     client.timeouts = Timeouts(progress=1)
     number = arm(server, **fault, path="*/progress", times=None)
     server.steps.hold()
-    with polling(lane) as heard:
-        ours = sent(lane, request_for(server))
+    with polling(sender) as heard:
+        ours = sent(sender, request_for(server))
         until("a look was tried", lambda: server.requests.of("POST", "/internal/progress"))
         server.steps.release()
         assert ours.result(PATIENCE).generation.images
@@ -127,25 +127,25 @@ def test_progress_polling_concurrent_with_generation(
     server.faults.disarm(number)
 
 
-def test_a_failed_look_skips_one_poll_only(server: EmbeddedWebUI, lane: Lane, client: WebUIClient) -> None:
+def test_a_failed_look_skips_one_poll_only(server: EmbeddedWebUI, sender: Sender, client: WebUIClient) -> None:
     client.timeouts = Timeouts(progress=0.3)
     arm(server, kind="hang", path="/internal/progress")
     server.steps.hold()
     server.steps.advance(3)
-    with polling(lane) as heard:
-        ours = sent(lane, request_for(server, steps=10))
+    with polling(sender) as heard:
+        ours = sent(sender, request_for(server, steps=10))
         until("the next poll went well", lambda: heard)
         server.steps.release()
         ours.result(PATIENCE)
 
 
-def test_poll_progress_loop_stops_on_event_with_a_poll_in_flight_that_hangs(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_poll_progress_loop_stops_on_event_while_a_poll_hangs(server: EmbeddedWebUI, sender: Sender) -> None:
     """The look has five seconds; the stage's end is not held up by it (asserted in ``polling``)."""
-    assert lane.client.timeouts.progress == 5
+    assert sender.client.timeouts.progress == 5
     arm(server, kind="hang", path="/internal/progress", times=None)
     server.steps.hold()
-    with polling(lane):
-        ours = sent(lane, request_for(server))
+    with polling(sender):
+        ours = sent(sender, request_for(server))
         assert server.requests.wait_for("POST", "/internal/progress", 1, PATIENCE)
         server.steps.release()
         assert ours.result(PATIENCE).generation.images
@@ -154,11 +154,11 @@ def test_poll_progress_loop_stops_on_event_with_a_poll_in_flight_that_hangs(serv
 
 
 @pytest.mark.parametrize("every", [0.0, 0.1])
-def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, lane: Lane, every: float) -> None:
+def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, sender: Sender, every: float) -> None:
     server.steps.hold()
     server.steps.advance(15)  # a WebUI makes its first preview at step 10 or so
-    with polling(lane, preview_every=every) as heard:
-        ours = sent(lane, request_for(server, steps=20))
+    with polling(sender, preview_every=every) as heard:
+        ours = sent(sender, request_for(server, steps=20))
         assert server.steps.wait_for(15, PATIENCE)
         looks = len(heard)
         if every:
@@ -173,11 +173,11 @@ def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, lane: L
     assert len(previews) == len(set(previews)), "an unchanged preview is not sent again"
 
 
-def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, sender: Sender) -> None:
     arm(server, kind="progress", how="backwards")
     server.steps.hold()
-    with polling(lane) as heard:
-        ours = sent(lane, request_for(server, steps=10))
+    with polling(sender) as heard:
+        ours = sent(sender, request_for(server, steps=10))
         for step in (3, 6, 9):
             server.steps.advance(3)
             assert server.steps.wait_for(step, PATIENCE)
@@ -190,7 +190,7 @@ def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, lane: Lane
     assert [bar for bar, *_ in heard] == sorted(bar for bar, *_ in heard)
 
 
-def test_a_listener_that_fails_does_not_stop_the_polling(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_a_listener_that_fails_does_not_stop_the_polling(server: EmbeddedWebUI, sender: Sender) -> None:
     calls: list[int] = []
 
     def broken(*_: Any) -> None:
@@ -198,8 +198,8 @@ def test_a_listener_that_fails_does_not_stop_the_polling(server: EmbeddedWebUI, 
         raise RuntimeError("Prefect is gone")
 
     server.steps.hold()
-    with polling(lane, broken):
-        ours = sent(lane, request_for(server))
+    with polling(sender, broken):
+        ours = sent(sender, request_for(server))
         until("it was called again", lambda: len(calls) > 1)
         server.steps.release()
         assert ours.result(PATIENCE).generation.images
@@ -223,20 +223,20 @@ def test_without_internal_routes_the_bar_moves_by_the_shared_progress(tmp_path: 
     with EmbeddedWebUI(folder=tmp_path / "webui", nowebui=True) as bare:
         bare.steps.hold()
         bare.steps.advance(5)
-        with Lane(WebUIClient(bare.url), run="r" * 8) as lane, polling(lane) as heard:
-            ours = sent(lane, request_for(bare, steps=10))
+        with Sender(WebUIClient(bare.url), run="r" * 8) as sender, polling(sender) as heard:
+            ours = sent(sender, request_for(bare, steps=10))
             until("the bar moved", lambda: heard and heard[-1][0] > 0.3)
             bare.steps.release()
             ours.result(PATIENCE)
         assert {reading.step for *_, reading in heard} == {None}, "nobody can tell whose step it is"
 
 
-def test_an_interrupt_by_a_stranger_is_seen(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_an_interrupt_by_a_stranger_is_seen(server: EmbeddedWebUI, sender: Sender) -> None:
     server.steps.hold()
-    ours = sent(lane, request_for(server))
+    ours = sent(sender, request_for(server))
     assert server.steps.wait_for(0, PATIENCE)
-    sending = until("it is at the WebUI", lambda: lane.sending)
-    look(lane.client, sending)
+    sending = until("it is at the WebUI", lambda: sender.sending)
+    look(sender.client, sending)
     assert not sending.interrupted
     requests.post(f"{server.url}/sdapi/v1/interrupt", timeout=PATIENCE)
     server.steps.release()
@@ -272,7 +272,7 @@ def test_no_recorded_run_moves_the_bar_back_or_fills_it_early(path: Path) -> Non
         assert shown[-1] <= ALMOST
 
 
-def test_adetailers_growth_at_the_embedded_webui(server: EmbeddedWebUI, lane: Lane) -> None:
+def test_adetailers_growth_at_the_embedded_webui(server: EmbeddedWebUI, sender: Sender) -> None:
     """Each found face is a further job: the WebUI's own bar falls, ours does not and is not full before the end."""
     from skimage.data import astronaut  # a photograph with one face, part of scikit-image
 
@@ -284,8 +284,8 @@ def test_adetailers_growth_at_the_embedded_webui(server: EmbeddedWebUI, lane: La
     payload = {**request.payload, "denoising_strength": 0.1, "alwayson_scripts": script}
     asked = request.model_copy(update={"endpoint": "img2img", "payload": payload, "init": init})
     server.steps.step_time = 0.15
-    with polling(lane) as heard:
-        sent(lane, asked).result(PATIENCE)
+    with polling(sender) as heard:
+        sent(sender, asked).result(PATIENCE)
     bars = [bar for bar, *_ in heard]
     assert max(reading.jobs for *_, reading in heard) >= 2, "a face was found"
     raw = [reading.fraction for *_, reading in heard]
@@ -391,13 +391,13 @@ def test_generate_with_progress_completes(server: EmbeddedWebUI, prefect_server:
     def painting() -> Any:
         from tasks.status import this_run
 
-        with Lane(WebUIClient(server.url), run="r" * 8) as lane:
+        with Sender(WebUIClient(server.url), run="r" * 8) as sender:
             job = JobProgress({"txt2img": 1}, callback=lambda percent, eta: heard.append(percent))
             stop = threading.Event()
             job.begin("txt2img", 1)
-            poller = watch.submit("txt2img", lane, job, stop)
+            poller = watch.submit("txt2img", sender, job, stop)
             request = request_for(server, steps=20)
-            lane.answer(request)
+            sender.answer(request)
             job.done(request)
             job.end()
             stop.set()

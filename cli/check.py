@@ -1,0 +1,113 @@
+"""``darkroom check``: is everything there that a job needs?"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+
+from blocks.connection import WebUI
+from blocks.gallery import Gallery
+from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
+from store.settings import settings
+from webui.client import WebUIClient
+from webui.errors import WebUIError
+
+Finding = tuple[bool, str]
+
+
+def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
+    """Say each finding; returns 0 when nothing is missing, else 1."""
+    findings = list(_findings(api_url))
+    for fine, text in findings:
+        say(f"{'ok     ' if fine else 'MISSING'}  {text}")
+    return 0 if all(fine for fine, _ in findings) else 1
+
+
+def _findings(api_url: str | None) -> Iterator[Finding]:
+    yield from _prefect(api_url)
+    answers = api_url is not None and _api_problem() is None
+    yield from _webui(answers)
+    yield _gallery(answers)
+
+
+def _api_problem() -> Exception | None:
+    with get_client(sync_client=True) as client:
+        return client.api_healthcheck()
+
+
+def _prefect(api_url: str | None) -> Iterator[Finding]:
+    if api_url is None:
+        yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
+        return
+    if (problem := _api_problem()) is not None:
+        yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
+        return
+    with get_client(sync_client=True) as client:
+        yield True, f"Prefect: {api_url}, version {client.api_version()}"
+        yield from _pool(client)
+        try:
+            found = client.read_deployment_by_name(DEPLOYMENT)
+            yield (
+                not found.paused,
+                f"deployment {DEPLOYMENT}" + (": paused; resume it in the UI" if found.paused else ""),
+            )
+        except ObjectNotFound:
+            yield False, f"deployment {DEPLOYMENT}: not there. Run `darkroom deploy`"
+
+
+def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
+    try:
+        pool = client.read_work_pool(POOL)
+    except ObjectNotFound:
+        yield False, f"work pool {POOL}: not there. Run `darkroom deploy`"
+        return
+    if pool.is_paused:
+        yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
+    else:
+        yield True, f"work pool {POOL}: {pool.concurrency_limit or 'any number'} at a time"
+    workers = workers_online()
+    yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
+
+
+def _webui(prefect: bool) -> Iterator[Finding]:
+    """``prefect``: whether there is one to ask for the block."""
+    try:
+        connection = WebUI.chosen(None) if prefect else WebUI.from_settings()
+    except ValueError as error:
+        yield False, f"WebUI: {error}"
+        return
+    if connection is None:
+        yield False, "WebUI: DARKROOM_WEBUI_URL is not set, and without Prefect there is no block to ask"
+        return
+    client = connection.get_client()
+    try:
+        checkpoints = client.checkpoints()
+        yield True, f"WebUI: {connection.base_url}, {_kind(client)}"
+        yield bool(checkpoints), f"checkpoints: {len(checkpoints) or 'none. Put one into models/Stable-diffusion'}"
+        version = client.adetailer_version()
+        yield version is not None, f"ADetailer: {version or 'not there. Install the extension; jobs without it work'}"
+    except WebUIError as error:
+        yield False, f"WebUI: {error}"
+
+
+def _kind(client: WebUIClient) -> str:
+    version = client.version() if hasattr(client, "version") else ""
+    return f"{'Forge' if client.is_forge() else 'AUTOMATIC1111'} {version}".strip()
+
+
+def _gallery(prefect: bool) -> Finding:
+    gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
+    if gallery.file_system:
+        return True, f"gallery: {gallery.file_system} (not tried)"
+    folder: Path = gallery.local_folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return False, f"gallery: {folder} can't be written ({error.strerror})"
+    return True, f"gallery: {folder}"

@@ -1,0 +1,158 @@
+"""One request to the WebUI, complete in itself, and the pictures that it made.
+
+Every request names its checkpoint, VAE, CLIP skip and seeds: an interleaved stranger cannot change the model
+under it, and a retry repeats it exactly.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from store.inputs import stored
+from webui.models import Checkpoint
+
+
+class Picture(BaseModel):
+    """A finished picture: a small reference to a file that is already written whole.
+
+    ``seconds`` is how long the WebUI took for the request that made it; ``note`` is what a person should know
+    ("no face found"). The full request and the WebUI's answer lie beside the picture, as JSON.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str
+    sha256: str
+    seed: int
+    index: int
+    stage: str
+    width: int
+    height: int
+    checkpoint: str = ""
+    seconds: float = 0.0
+    note: str = ""
+
+    def read(self) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            FileNotFoundError: somebody removed it; says what to do.
+        """
+        try:
+            return Path(self.path).read_bytes()
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{self.path} ({self.stage}, seed {self.seed}) was made and is gone: run the job again as a new run"
+            ) from None
+
+    @property
+    def sidecar(self) -> Path:
+        return Path(self.path).with_suffix(".json")
+
+
+class Request(BaseModel):
+    """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
+
+    ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
+    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the
+    job where there are several.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    endpoint: Literal["txt2img", "img2img", "extra-single-image"]
+    first: int
+    of: int
+    seeds: tuple[int, ...]
+    size: tuple[int, int]
+    payload: dict[str, Any]
+    checkpoint: Checkpoint | None = None
+    init: Picture | None = None
+    mask: str | None = None
+    job: str = ""
+
+    @property
+    def title(self) -> str:
+        """How it reads in the Prefect UI: ``txt2img 2/4 · seed 1235``, in a batch with the job's name before it."""
+        last = self.first + len(self.seeds) - 1
+        of = f"{self.job} · " if self.job else ""
+        if last == self.first:
+            return f"{of}{self.stage} {self.first}/{self.of} · seed {self.seeds[0]}"
+        return f"{of}{self.stage} {self.first}–{last}/{self.of} · seeds {self.seeds[0]}–{self.seeds[-1]}"
+
+    @cached_property
+    def digest(self) -> str:
+        """What makes two requests the same: everything that decides the pixels, and the picture's number."""
+        deciding = {
+            "endpoint": self.endpoint,
+            "first": self.first,
+            "stage": self.stage,
+            "payload": self.payload,
+            "init": self.init.sha256 if self.init else None,
+            "mask": self.mask,
+        }
+        return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:32]
+
+    @cached_property
+    def steps(self) -> int:
+        """Sampling steps as asked, for weighing progress; at least 1."""
+        return max(1, int(self.payload.get("steps") or 1))
+
+    @property
+    def may_grow(self) -> bool:
+        """Whether the WebUI may find more work on the way: ADetailer adds a job for each face."""
+        return "adetailer" in {str(name).lower() for name in self.payload.get("alwayson_scripts", {})}
+
+    def body(self, task_id: str) -> dict[str, Any]:
+        """The JSON to post: the payload with its files read in, under ``task_id``."""
+        body = dict(self.payload)
+        if self.endpoint == "extra-single-image":
+            assert self.init is not None
+            return body | {"image": _encoded(self.init.read())}
+        body["force_task_id"] = task_id
+        if self.init is not None:
+            body["init_images"] = [_encoded(self.init.read())]
+        if self.mask is not None:
+            body["mask"] = _encoded(stored(self.mask).read_bytes())
+        return body
+
+
+def standing_settings(checkpoint: Checkpoint, vae: str | None, clip_skip: int, *, forge: bool) -> dict[str, Any]:
+    """The part of a payload that makes a request stand alone.
+
+    Checkpoint, VAE and CLIP skip stick from one job to the next on a WebUI, so every request names them; not
+    restored afterwards, because restoring is what leaks (it forgets keys that config.json lacks).
+    """
+    modules = {"forge_additional_modules": [vae] if vae else []} if forge else {"sd_vae": vae or "Automatic"}
+    return {
+        "override_settings": {
+            "sd_model_checkpoint": checkpoint.file,
+            "CLIP_stop_at_last_layers": clip_skip,
+            **modules,
+        },
+        "override_settings_restore_afterwards": False,
+        "n_iter": 1,  # every picture is safe as soon as it is made
+        "send_images": True,
+        "save_images": False,
+    }
+
+
+def with_extra(payload: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """``payload`` with a form's ``extra`` fields; the two mappings that we fill ourselves are merged."""
+    merged = {**payload, **extra}
+    for key in ("override_settings", "alwayson_scripts"):
+        if key in payload and key in extra:
+            merged[key] = {**extra[key], **payload[key]}
+    return merged
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -1,0 +1,212 @@
+"""The command line, as a person or `make run` calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+import yaml
+
+from cli.app import EXAMPLE
+from cli.example import suit
+from flows.job import read_job
+from store.settings import settings
+from tests.servers import PROJECT, Prefect, until
+from webui.client import WebUIClient
+from webui.embedded.server import EmbeddedWebUI
+
+DARKROOM = [sys.executable, "-m", "cli.app"]
+
+
+def alone(home: Path, **more: str) -> dict[str, str]:
+    """The environment of somebody who has set nothing, with a home of its own."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
+    return clean | {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery"), **more}
+
+
+def small_job(folder: Path, **changes: object) -> Path:
+    txt2img = {"prompt": "a lighthouse", "steps": 2, "width": 64, "height": 64, "seed": 7}
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump({"checkpoint": "photo", "txt2img": txt2img} | changes))
+    return file
+
+
+def left_by(home: Path) -> list[psutil.Process]:
+    """Processes that work for this home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DARKROOM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.timeout(300)
+def test_run_start_works_twice_and_leaves_nothing(tmp_path: Path) -> None:
+    job = small_job(tmp_path)
+    for _ in range(2):
+        done = subprocess.run(
+            [*DARKROOM, "run", str(job), "--start"],
+            env=alone(tmp_path),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=140,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        (picture,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and " " not in line]
+        assert Path(picture).is_file()
+        assert "/runs/flow-run/" in done.stdout
+        assert not left_by(tmp_path)
+    assert not (Path.home() / ".prefect" / "prefect.db").exists() or (tmp_path / "prefect" / "prefect.db").exists()
+
+
+@pytest.mark.timeout(300)
+def test_up_names_the_part_that_died_and_stops_the_others(tmp_path: Path) -> None:
+    log = tmp_path / "up.log"
+    with log.open("w") as output:
+        up = subprocess.Popen([*DARKROOM, "up"], env=alone(tmp_path), cwd=PROJECT, stdout=output, stderr=output)
+    until("it is up", lambda: "Ctrl-C stops" in log.read_text() or up.poll() is not None, 120)
+    assert up.poll() is None, log.read_text()
+    record = json.loads((tmp_path / "up.json").read_text())
+    second = subprocess.run(
+        [*DARKROOM, "up"], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 1
+    assert "up already" in second.stderr
+    os.kill(record["processes"][-1][0], signal.SIGKILL)
+    assert up.wait(60) == 1
+    assert "the worker was killed by signal 9" in log.read_text()
+    assert not left_by(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({"steps": 3}, "steps"),
+        ({"txt2img": {"prompt": "x", "width": 65}}, "width"),
+        ({"init_images": ["nowhere.png"], "txt2img": None, "upscale": {"upscaler": "Lanczos"}}, "nowhere.png"),
+    ],
+)
+def test_a_wrong_job_is_refused_with_the_field(deployed: Prefect, tmp_path: Path, job: dict, says: str) -> None:
+    done = deployed.darkroom("run", str(small_job(tmp_path, **job)))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_job_file_that_is_not_there_is_named(deployed: Prefect) -> None:
+    done = deployed.darkroom("run", "no/such.yaml", "--start")
+    assert done.returncode == 2
+    assert "no/such.yaml" in done.stderr
+
+
+def test_run_without_a_server_says_what_to_do(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*DARKROOM, "run", str(small_job(tmp_path))], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "darkroom up" in done.stderr
+
+
+def test_a_failed_run_says_why_and_is_no_success(deployed: Prefect, tmp_path: Path) -> None:
+    with deployed.worker():
+        done = deployed.darkroom("run", str(small_job(tmp_path, checkpoint="no such thing")))
+    assert done.returncode == 1
+    assert "no such thing" in done.stdout
+
+
+def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path) -> None:
+    painter.steps.step_time = 0.5
+    try:
+        with deployed.worker():
+            watching = subprocess.Popen(
+                [*DARKROOM, "run", str(small_job(tmp_path, name="cancel-me"))],
+                env=deployed.environment(),
+                cwd=PROJECT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert watching.stdout is not None
+            until("it runs", lambda: "Running" in watching.stdout.readline())
+            watching.send_signal(signal.SIGINT)
+            output, _ = watching.communicate(timeout=90)
+    finally:
+        painter.steps.step_time = 0.0
+    assert watching.returncode == 130
+    assert "Cancelled" in output
+
+
+def test_check_says_ok_or_what_to_do(deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    with deployed.worker():
+        done = deployed.darkroom("check")
+    assert done.returncode == 0, done.stdout
+    assert "MISSING" not in done.stdout
+    for word in ("Prefect", "work pool gpu", "worker", "generate/generate", "Forge", "ADetailer", "gallery"):
+        assert word in done.stdout
+    done = deployed.darkroom("check", DARKROOM_WEBUI_URL="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "Is the WebUI running" in done.stdout
+
+
+def test_check_without_a_server_starts_none(tmp_path: Path) -> None:
+    done = subprocess.run([*DARKROOM, "check"], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "darkroom up" in done.stdout
+    assert "temporary server" not in done.stdout + done.stderr
+
+
+def test_plan_changes_nothing_and_gives_reasons(deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    wanted = {"sd_model_checkpoint": "oil.safetensors"}
+    assert requests.post(f"{painter.url}/sdapi/v1/options", json=wanted, timeout=10).ok
+    runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(["oil", "ink", "oil"])]
+    try:
+        done = deployed.darkroom("plan")
+        assert done.returncode == 0, done.stderr
+        ours = [line for line in done.stdout.splitlines() if "-oil" in line or "-ink" in line]
+        assert [line.split()[1] for line in ours] == ["0-oil", "2-oil", "1-ink"]
+        assert "oil is loaded; before 1-ink" in ours[1]
+        assert {deployed.run(run)["state_type"] for run in runs} == {"SCHEDULED"}
+    finally:
+        for run in runs:
+            deployed.set_state(run, "CANCELLED", force=True)
+
+
+def test_the_example_fits_a_webui_with_other_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = read_job(EXAMPLE)
+    assert example.upscale is not None
+    strange = example.model_copy(
+        update={
+            "checkpoint": "none has this",
+            "adetailer": [one.model_copy(update={"ad_model": "nor_this.pt"}) for one in example.adetailer],
+            "upscale": example.upscale.model_copy(update={"upscaler": "nor that"}),
+        }
+    )
+    with EmbeddedWebUI(port=0, folder=tmp_path) as webui:
+        monkeypatch.setattr(settings(), "webui_url", webui.url)
+        client = WebUIClient(webui.url)
+        said: list[str] = []
+        job = suit(strange, said.append)
+        assert any(one.is_called(job.checkpoint) for one in client.checkpoints())
+        assert job.adetailer[0].ad_model in client.adetailer_models()
+        assert job.upscale is not None
+        assert job.upscale.upscaler in {one.name for one in client.upscalers()}
+        assert [line.split("'")[1] for line in said] == ["none has this", "nor that", "nor_this.pt"]
+        said.clear()
+        assert suit(example, said.append) == example
+        assert said == []
+
+
+def test_the_example_shows_every_stage() -> None:
+    job = read_job(EXAMPLE)
+    assert job.txt2img and job.img2img and job.adetailer and job.upscale
+    assert job.total >= 2

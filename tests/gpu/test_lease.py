@@ -1,0 +1,133 @@
+"""One run at a time, first come, first served, nobody waits for the dead."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpu.lease import Lease, Ticket, queue_of
+
+HOLD = """
+import sys
+from gpu.lease import Lease
+with Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+DEADLINE = 30
+
+
+@pytest.fixture
+def webui(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return "http://127.0.0.1:7860"
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def holder(processes: list[subprocess.Popen[str]], webui: str, name: str) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, webui, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    processes.append(process)
+    return process
+
+
+def queued(webui: str, name: str) -> None:
+    """Return when ``name`` has its ticket."""
+    event = threading.Event()
+    for _ in range(DEADLINE * 100):
+        if name in [ticket.name for ticket in queue_of(webui)]:
+            return
+        event.wait(0.01)
+    raise AssertionError(f"{name} took no ticket")
+
+
+def test_a_waiting_run_says_who_holds_the_gpu(webui: str, processes: list) -> None:
+    first = holder(processes, webui, "first")
+    assert first.stdout.readline() == "held\n"
+    said: list[Ticket] = []
+    waiting, done = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        def on_wait(ticket: Ticket) -> None:
+            said.append(ticket)
+            waiting.set()
+
+        with Lease(webui, run="2", name="second", on_wait=on_wait):
+            done.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    assert waiting.wait(DEADLINE)
+    assert said[0].name == "first"
+    assert not done.is_set()
+    first.stdin.write("\n")
+    first.stdin.flush()
+    assert done.wait(DEADLINE)
+    assert [ticket.name for ticket in said] == ["first"]
+
+
+def test_a_sigkilled_holder_frees_the_lease(webui: str, processes: list) -> None:
+    first = holder(processes, webui, "first")
+    assert first.stdout.readline() == "held\n"
+    second = holder(processes, webui, "second")
+    queued(webui, "second")
+    first.send_signal(signal.SIGKILL)
+    assert second.stdout.readline() == "held\n"
+    assert [ticket.name for ticket in queue_of(webui)] == ["second"]
+
+
+def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, processes: list) -> None:
+    names = ["a", "b", "c", "d"]
+    waiting = []
+    for name in names:
+        waiting.append(holder(processes, webui, name))
+        queued(webui, name)
+    assert waiting[0].stdout.readline() == "held\n"
+    waiting[1].send_signal(signal.SIGKILL)
+    waiting[1].wait()
+    assert [ticket.name for ticket in queue_of(webui)] == ["a", "c", "d"]
+    for at, following in ((0, 2), (2, 3)):
+        waiting[at].stdin.write("\n")
+        waiting[at].stdin.flush()
+        assert waiting[following].stdout.readline() == "held\n"
+
+
+def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui: str) -> None:
+    with Lease("http://localhost:7860/", run="1", name="one"):
+        assert [ticket.name for ticket in queue_of(webui)] == ["one"]
+        assert queue_of("http://127.0.0.1:7861") == []
+
+
+def test_the_next_one_hears_when_the_webui_was_last_seen_free(webui: str) -> None:
+    first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
+    first.take()
+    first.give_back(free_at=12.5)
+    second.take()
+    assert second.free_at == 12.5
+    second.give_back()
+    assert first.take() is False
+    assert first.free_at < 0, "the second one saw nothing"
+    first.give_back()
+
+
+def test_a_clock_that_began_anew_is_not_believed(webui: str) -> None:
+    first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
+    first.take()
+    first.give_back(free_at=time.monotonic() + 1000)
+    second.take()
+    assert second.free_at < 0
+    second.give_back()

@@ -1,0 +1,140 @@
+"""A real Prefect server for these tests, asked over REST; commands and workers run as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+from services.process import Child
+from webui.embedded.server import EmbeddedWebUI
+
+PROJECT = Path(__file__).resolve().parents[1]
+WITHIN = 60.0  # seconds; two cores that other tests share
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
+    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
+    deadline, pause = time.monotonic() + within, threading.Event()
+    while time.monotonic() < deadline:
+        if result := true():
+            return result
+        pause.wait(0.05)
+    raise AssertionError(f"not within {within} s: {what}")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@dataclass
+class Prefect:
+    """A server, and the home of a Darkroom that uses it."""
+
+    api: str
+    home: Path
+
+    def environment(self, **more: str) -> dict[str, str]:
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
+        return clean | {
+            "PREFECT_API_URL": self.api,
+            "PREFECT_HOME": str(self.home / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DARKROOM_HOME": str(self.home),
+            "DARKROOM_GALLERY": str(self.home / "gallery"),
+            **more,
+        }
+
+    def darkroom(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "cli.app", *arguments],
+            env=self.environment(**environment),
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        def ask() -> requests.Response | None:
+            answer = requests.request(method, f"{self.api}{path}", json=body, timeout=30)
+            return answer if answer.status_code != 503 else None  # SQLite was locked
+
+        answer = until(f"{method} {path} is answered", ask)
+        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
+        return answer.json() if answer.content else None
+
+    def deployment(self, name: str = "generate/generate") -> dict[str, Any]:
+        return self.call("GET", f"/deployments/name/{name}")
+
+    def queue(self, checkpoint: str = "photo", *, steps: int = 1, name: str = "job") -> str:
+        """A run of a small job; returns its id."""
+        txt2img = {"prompt": "a lighthouse", "steps": steps, "width": 64, "height": 64, "seed": 1}
+        job = {"name": name, "checkpoint": checkpoint, "txt2img": txt2img}
+        body = {"parameters": {"job": job}, "state": {"type": "SCHEDULED"}}
+        return self.call("POST", f"/deployments/{self.deployment()['id']}/create_flow_run", body)["id"]
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self.call("GET", f"/flow_runs/{run}")
+
+    def ends(self, run: str, within: float = WITHIN) -> str:
+        """The type of the state in which a run ended."""
+        return until(f"{run} ends", lambda: t if (t := self.run(run)["state_type"]) in ENDED else None, within)
+
+    def set_state(self, run: str, kind: str, *, force: bool = False) -> None:
+        self.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": force})
+
+    def processes(self, run: str) -> list[psutil.Process]:
+        """The living processes that a run's own process id stands for: what the worker started."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PREFECT__FLOW_RUN_ID") == run and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return sorted(found, key=lambda one: one.create_time())
+
+    @contextmanager
+    def worker(self, **environment: str) -> Iterator[Child]:
+        child = Child(
+            "worker",
+            [sys.executable, "-m", "cli.app", "worker"],
+            log=self.home / "worker.log",
+            env=self.environment(**environment),
+        )
+        try:
+            child.wait_until(lambda: "darkroom worker: ready" in child.since_start(), 90)
+            yield child
+        finally:
+            child.stop(30)
+
+
+def paints(painter: EmbeddedWebUI, deployed: Prefect, run: str) -> bool:
+    job = requests.get(f"{painter.url}/sdapi/v1/progress", timeout=10).json()["state"]
+    return deployed.run(run)["state_type"] == "RUNNING" and job["sampling_step"] > 0
+
+
+def start_and_wait(deployed: Prefect, held: EmbeddedWebUI) -> str:
+    run = deployed.queue(steps=100, name="long")
+    until("it paints", lambda: paints(held, deployed, run))
+    return run
+
+
+def webui_is_idle(painter: EmbeddedWebUI) -> bool:
+    return requests.get(f"{painter.url}/sdapi/v1/progress", timeout=10).json()["state"]["job_count"] == 0

@@ -1,0 +1,99 @@
+"""What the server that `darkroom up` starts adds to Prefect's."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import uvicorn
+
+from services import prefect_server
+from services.environment import quick_clients
+from services.prefect_server import PAUSES, TriesAgain
+from store.settings import settings
+
+PATIENCE = 30
+
+
+class Refusing:
+    """Stands for Prefect on SQLite: refuses so many requests, as Prefect does, by answering 503 and raising."""
+
+    def __init__(self) -> None:
+        self.refuse = 0
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for answer in ("lifespan.startup.complete", "lifespan.shutdown.complete"):
+                await receive()
+                await send({"type": answer})
+            return
+        body = b""
+        while (message := await receive()).get("more_body"):
+            body += message["body"]
+        self.bodies.append(body + message["body"])
+        refused = len(self.bodies) <= self.refuse
+        await send({"type": "http.response.start", "status": 503 if refused else 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"refused" if refused else b"done"})
+        if refused:
+            raise RuntimeError("database is locked")
+
+
+@pytest.fixture
+def prefect() -> Iterator[tuple[str, Refusing]]:
+    refusing = Refusing()
+    server = uvicorn.Server(uvicorn.Config(TriesAgain(refusing), port=0, log_level="critical"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    started = threading.Event()
+    while not server.started:
+        assert thread.is_alive()
+        started.wait(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", refusing
+    server.should_exit = True
+    thread.join(PATIENCE)
+    gc.unfreeze()
+
+
+def test_what_sqlite_refused_is_done_without_the_client_hearing_of_it(prefect: tuple[str, Refusing]) -> None:
+    url, refusing = prefect
+    refusing.refuse = 2
+    body = b"x" * 200_000
+    answer = requests.post(url, data=body, timeout=PATIENCE)
+    assert (answer.status_code, answer.text) == (201, "done")
+    assert refusing.bodies == [body] * 3
+
+
+def test_a_refusal_to_the_end_is_answered_as_before(
+    prefect: tuple[str, Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, refusing = prefect
+    monkeypatch.setattr(prefect_server, "PAUSES", (0.0,) * len(PAUSES))
+    refusing.refuse = 1000
+    answer = requests.post(url, data=b"x", timeout=PATIENCE)
+    assert (answer.status_code, answer.text) == (503, "refused")
+    assert len(refusing.bodies) == len(PAUSES) + 1
+
+
+def test_reading_is_not_tried_again(prefect: tuple[str, Refusing]) -> None:
+    url, refusing = prefect
+    refusing.refuse = 1
+    assert requests.get(url, timeout=PATIENCE).status_code == 503
+    assert len(refusing.bodies) == 1
+
+
+def test_clients_of_a_plain_http_address_read_one_certificate(home: Path) -> None:
+    [(name, file)] = quick_clients("http://127.0.0.1:4200/api").items()
+    assert name == "PREFECT_API_SSL_CERT_FILE"
+    assert Path(file).parent == settings().home
+    assert len(ssl.create_default_context(cafile=file).get_ca_certs()) == 1
+
+
+def test_clients_of_an_https_address_keep_all_of_them(home: Path) -> None:
+    assert quick_clients("https://prefect.example/api") == {}

@@ -1,0 +1,111 @@
+"""The order of what waits: as few loads as can be, a bound on being passed over, the user's priorities first."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.order import PATIENCE, Waiting, checkpoints_of, plan
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def waits(checkpoint: str, at: float = 0.0, *, priority: int = 1, ends: str | None = None) -> Waiting:
+    due = START + timedelta(seconds=at)
+    return Waiting(uuid4(), f"{checkpoint}@{at:g}", due, priority, checkpoint, ends or checkpoint)
+
+
+def loads(order: list[Waiting], loaded: str = "") -> int:
+    count = 0
+    for run in order:
+        count += run.begins != loaded
+        loaded = run.ends
+    return count
+
+
+@pytest.mark.parametrize(("loaded", "least"), [("", 6), ("c3", 5), ("something else", 6)])
+def test_60_jobs_over_6_checkpoints_submitted_at_once_load_each_only_once(loaded: str, least: int) -> None:
+    jobs = [waits(f"c{number % 6}", number * 0.1) for number in range(60)]
+    random.Random(1).shuffle(jobs)
+    order = [turn.run for turn in plan(jobs, loaded)]
+    assert sorted(map(str, order)) == sorted(map(str, jobs))
+    assert loads(order, loaded) == least
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3000), st.integers(1, 3)), min_size=1, max_size=40),
+    st.sampled_from(["", "a", "b"]),
+)
+def test_nobody_is_passed_over_by_a_lower_priority_or_by_one_that_came_later_than_the_bound(jobs, loaded) -> None:
+    waiting = [waits(checkpoint, at, priority=priority) for checkpoint, at, priority in jobs]
+    order = [turn.run for turn in plan(waiting, loaded)]
+    assert {run.id for run in order} == {run.id for run in waiting}
+    for place, run in enumerate(order):
+        for later in order[place + 1 :]:
+            assert run.priority <= later.priority
+            if run.priority == later.priority:
+                assert run.due <= later.due + PATIENCE
+
+
+def test_a_run_is_not_starved_by_jobs_of_the_loaded_checkpoint_that_keep_arriving() -> None:
+    """Simulated: each job takes 30 s, and another of the loaded checkpoint comes every 30 s, for ever."""
+    lonely = waits("rare", 1)
+    waiting, loaded, now = [lonely, waits("usual", 0)], "usual", 0.0
+    started: float | None = None
+    while started is None and now < 10 * PATIENCE.total_seconds():
+        first = plan([run for run in waiting if run.due <= START + timedelta(seconds=now + 1)], loaded)[0].run
+        started = now if first is lonely else None
+        waiting.remove(first)
+        loaded = first.ends
+        now += 30
+        waiting.append(waits("usual", now))
+    assert started is not None
+    assert started <= PATIENCE.total_seconds() + 60
+
+
+def test_the_users_priority_comes_before_the_loaded_checkpoint() -> None:
+    urgent, usual = waits("other", 50, priority=1), waits("loaded", 0, priority=2)
+    assert [turn.run for turn in plan([usual, urgent], "loaded")] == [urgent, usual]
+
+
+def test_a_job_that_ends_on_another_checkpoint_is_followed_by_one_of_that() -> None:
+    switching, same, other = waits("a", 0, ends="b"), waits("a", 1), waits("b", 2)
+    assert [turn.run for turn in plan([same, other, switching], "")] == [switching, other, same]
+
+
+def test_a_run_without_a_checkpoint_keeps_its_place() -> None:
+    foreign, first, second = waits("", 1), waits("a", 0), waits("a", 2)
+    assert [turn.run for turn in plan([foreign, first, second], "")] == [first, second, foreign]
+    assert plan([foreign], "")[0].reason == "the longest waiting"
+
+
+def test_the_reasons_name_the_checkpoint_and_whom_a_run_passes_over() -> None:
+    turns = plan([waits("|a", 0), waits("|b", 1)], "|b")
+    assert [turn.reason for turn in turns] == ["b is loaded; before |a@0, due earlier", "the longest waiting; loads a"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"job": {"checkpoint": "oil"}}, ("|oil", "|oil")),
+        ({"job": {"checkpoint": "oil.safetensors [a40a3340bc]"}}, ("|oil", "|oil")),
+        ({"job": {"checkpoint": "oil", "img2img": {"checkpoint": "ink"}}}, ("|oil", "|ink")),
+        ({"job": {"checkpoint": "oil", "img2img": {"steps": 3}}}, ("|oil", "|oil")),
+        ({"jobs": [{"checkpoint": "oil"}, {"checkpoint": "ink"}]}, ("|oil", "|ink")),
+        ({"something": 1}, ("", "")),
+        ({"job": None, "jobs": None}, ("", "")),
+    ],
+)
+def test_the_checkpoints_of_a_run_are_read_from_its_parameters(parameters, found) -> None:
+    assert checkpoints_of(parameters) == found
+
+
+def test_the_same_checkpoint_on_another_webui_is_another() -> None:
+    assert checkpoints_of({"job": {"checkpoint": "a"}, "webui": {"$ref": "x"}}) != checkpoints_of(
+        {"job": {"checkpoint": "a"}}
+    )

@@ -1,0 +1,63 @@
+"""When and in which order `darkroom worker` starts what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from services.process import Child
+from tests.servers import Prefect, until
+from webui.embedded.server import EmbeddedWebUI
+
+
+@pytest.fixture(scope="module")
+def warm_worker(deployed: Prefect) -> Iterator[Child]:
+    with deployed.worker(PREFECT_WORKER_QUERY_SECONDS="60") as child:
+        yield child
+
+
+def test_a_waiting_run_starts_by_event_not_by_polling(warm_worker: Child, deployed: Prefect) -> None:
+    """Polling alone, every 60 s here, would leave three such gaps."""
+    runs = [deployed.queue(name=f"gap-{number}") for number in range(4)]
+    for run in runs:
+        assert deployed.ends(run) == "COMPLETED"
+    history = [deployed.call("GET", f"/flow_run_states/?flow_run_id={run}") for run in runs]
+    ended = [max(state["timestamp"] for state in states if state["type"] == "COMPLETED") for states in history]
+    taken = [min(state["timestamp"] for state in states if state["type"] == "PENDING") for states in history]
+    assert all(later > earlier for earlier, later in zip(ended, taken[1:], strict=False)), "two at a time"
+
+
+def test_runs_are_taken_by_checkpoint(warm_worker: Child, deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    first = deployed.queue("photo", steps=20, name="first")
+    painter.steps.step_time = 0.2
+    until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
+    names = ["oil", "photo", "oil", "photo", "ink", "oil"]
+    runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(names)]
+    painter.steps.step_time = 0.0
+    for run in runs:
+        assert deployed.ends(run, 90) == "COMPLETED"
+    started = sorted(zip(names, runs, strict=True), key=lambda one: deployed.run(one[1])["start_time"])
+    order = [name for name, _ in started]
+    assert order == ["photo", "photo", "oil", "oil", "oil", "ink"]
+
+
+def test_runs_that_wait_for_long_are_taken_by_checkpoint_too(
+    warm_worker: Child, deployed: Prefect, painter: EmbeddedWebUI
+) -> None:
+    """Prefect names each run Late that waits for more than 15 s, and refuses to name it so twice."""
+    first = deployed.queue("photo", steps=20, name="before-the-late")
+    painter.steps.step_time = 0.2
+    until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
+    names = ["oil", "ink", "photo"]
+    runs = [deployed.queue(name, name=f"late-{name}") for name in names]
+    for run in runs:
+        late = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": deployed.run(run)["created"]}}
+        deployed.call("POST", f"/flow_runs/{run}/set_state", {"state": late})
+        history = deployed.call("GET", f"/flow_run_states/?flow_run_id={run}")
+        assert "Late" in [state["name"] for state in history]  # by now the planner may have moved it again
+    painter.steps.step_time = 0.0
+    for run in runs:
+        assert deployed.ends(run, 90) == "COMPLETED"
+    started = sorted(zip(names, runs, strict=True), key=lambda one: deployed.run(one[1])["start_time"])
+    assert [name for name, _ in started] == ["photo", "oil", "ink"]
