@@ -13,13 +13,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gpu.progress import Pace, Reading
 from store.locks import Held, hold
 from store.settings import settings
 from webui.client import WebUIClient
-from webui.errors import CallTimedOut, NotFound, Unreachable, WebUIError
+from webui.errors import CallFailed, CallTimedOut, NotFound, Unreachable, WebUIError
 
 QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
 KNOWN_WITHIN = 1.0  # seconds from sending, within which a WebUI knows a task id (unless its threads are starved)
@@ -129,7 +130,7 @@ class Job:
         guess would cost a stranger's picture, a right one saves only the rest of ours.
 
         Raises:
-            WebUIError: the WebUI did not tell, or refused.
+            WebUIError: the WebUI did not tell.
         """
         try:
             if self.stopping_since is not None:
@@ -144,7 +145,8 @@ class Job:
                 if not self._must_be_running():
                     raise
             self.stopping_since = self.stopping_since or time.monotonic()
-            self.client.interrupt()
+            with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
+                self.client.interrupt()
             return False
         except NotFound:
             return True
