@@ -54,6 +54,7 @@ class Exchange:
         self.sent = threading.Event()
         self.answer: Future[Answer] = Future()
         self.started = False
+        self._previous: Exchange | None = None
         self._turn = turn
         self._body = encoded(request.body(job.id))
 
@@ -62,7 +63,7 @@ class Exchange:
 
         ``is_last``: asked when the answer is here; if so, the GPU is given back.
         """
-        self.started = True
+        self.started, self._previous = True, previous
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
 
@@ -74,6 +75,10 @@ class Exchange:
             AnswerLost: nothing was heard of it for the connection's generation time-out.
             WebUIError: it failed, or somebody interrupted it.
         """
+        previous, self._previous = self._previous, None
+        if previous is not None and not previous.answer.done():
+            with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
+                previous.result()
         every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
         while not wait([self.answer], timeout=every).done:
             if self.job.awaited:
@@ -100,7 +105,7 @@ class Exchange:
 
     def _send(self) -> Answer:
         started = time.monotonic()
-        self.job.sending()
+        self.job.mark_sent()
         try:
             received = self.job.client.send(self.request.endpoint, self._body, on_sent=self._is_sent, wait=0)
         except (AnswerLost, Unavailable):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gpu import turn as turns
-from gpu.job import orphaned_notes
+from gpu.job import orphans
 from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace, Reading
 from gpu.sender import Sender
 from tests.gpu.test_sender import CANCEL_WITHIN, asynchronously, cancel_while, interrupts
@@ -136,7 +136,7 @@ def test_the_note_of_a_lost_job_stays_until_the_webui_has_told_of_it(
         with pytest.raises((AnswerLost, Unreachable)):
             sender.answer(request)
         assert list(notes.glob("*.json")), "it is at the WebUI still"
-        assert list(orphaned_notes()) == [], "and its process lives"
+        assert list(orphans()) == [], "and its process lives"
         relay.is_cut = False
         server.steps.release()
         assert sender.answer(request).generation.images
