@@ -156,15 +156,11 @@ class Exchange:
             with suppress(WebUIError):
                 self.job.progress()
         if pace.still_for > (limit := min(pace.limit, patience)):
-            title = f"{self.request.title} stood still at the WebUI for {limit:.0f} s"
-            self._give_up(Stalled(f"{title}. It was interrupted; if that happens again, restart the WebUI"))
+            said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
+            self._give_up(Stalled(f"{said}. If that happens again, restart the WebUI"))
         elif pace.seconds_without_news > patience:
-            self._give_up(
-                AnswerLost(
-                    f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen. "
-                    "If pictures really take that long, raise the connection's generation time-out"
-                )
-            )
+            said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
+            self._give_up(AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out"))
 
     def _give_up(self, error: WebUIError) -> None:
         deadline = time.monotonic() + STOPS_WITHIN
@@ -173,10 +169,12 @@ class Exchange:
                 if self.job.stop():
                     break
             wait([self.answer], timeout=STOP_POLL)
-        self.job.awaited = False
         if not self.answer.done():
+            self.job.awaited = False
             self._turn.lost.append(self.job)
             self._fail(error)
+        elif self.job.stopping_since is None:
+            return  # the answer came after all
         raise error
 
     def _fail(self, error: BaseException) -> None:

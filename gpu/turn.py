@@ -94,8 +94,11 @@ class Turn:
         for job in list(self.lost):
             began = time.monotonic()
             while not job.stop():
-                if job.stopping_since is None:
-                    began = time.monotonic()  # it waits in the WebUI's queue
+                if job.stopping_since is None:  # it waits in the WebUI's queue
+                    began = time.monotonic()
+                    if not self._waited:
+                        self._waited = True
+                        self._on_wait(f"an answer was lost: its job {job.id} has to end at the WebUI first")
                 elif time.monotonic() - began > STOPS_WITHIN:
                     # The place for POST /sdapi/v1/server-restart, where the server allows it.
                     raise Stalled(
