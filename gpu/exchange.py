@@ -13,8 +13,8 @@ from functools import cached_property
 from gpu.job import Job
 from gpu.request import Request
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
-from webui.client import Received, encoded
 from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
 LOOK_EVERY = 5.0  # seconds between two looks for a hang

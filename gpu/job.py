@@ -82,9 +82,7 @@ class Job:
             WebUIError: it could not be had.
         """
         try:
-            ours = self.client.task_progress(
-                self.id, live_preview=preview_id is not None, id_live_preview=-1 if preview_id is None else preview_id
-            )
+            ours = self.client.task_progress(self.id, preview_id=preview_id)
             if not ours.active:
                 if ours.queued:
                     self.pace.begin()  # waiting is not standing still

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from store.locks import Held, hold
@@ -40,7 +39,7 @@ class Ticket:
 
 
 class Lease:
-    """The GPU of the WebUI at ``base_url``, to be taken and given back; a context manager does both.
+    """The GPU of the WebUI at ``base_url``, to be taken and given back.
 
     Args:
         run, name: the flow run's id and name, for those who wait.
@@ -97,15 +96,6 @@ class Lease:
                 file.truncate()
             path.unlink(missing_ok=True)
             own.release()
-
-    def __enter__(self) -> Lease:
-        self.take()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.give_back()
 
 
 def queue_of(base_url: str) -> list[Ticket]:

@@ -58,10 +58,7 @@ class AnswerLost(WebUIError):
 
 
 class Stalled(WebUIError):
-    """Our job runs and its progress stands still, longer than its steps explain.
-
-    Another try may succeed once; whoever sees a request stall a second time sets ``transient`` to False on the error.
-    """
+    """Our job runs, and its progress stands still. The second time, ``transient`` is False on the error itself."""
 
     transient = True
 
@@ -106,9 +103,9 @@ class OutOfMemory(CallFailed):
 
 
 class CheckpointLost(CallFailed):
-    """A checkpoint failed to load, and the one before it is gone: every job fails until a different one loads.
+    """After a failed load no checkpoint is in memory, and every job fails until a different one loads.
 
-    Whoever has made the WebUI load another one sets ``transient`` on the error.
+    ``transient`` is True on an error after which a different one was loaded.
     """
 
 
