@@ -12,7 +12,7 @@ from gpu.request import Request
 from gpu.sender import Sender
 from tasks.paint import RETRYING, checked
 from webui.client import WebUIClient
-from webui.errors import CallFailed, WebUIError
+from webui.errors import CallFailed, CheckpointLost, WebUIError
 from webui.models import Checkpoint
 
 
@@ -41,9 +41,9 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: 
     started = time.monotonic()
     try:
         checked(request, sender.answer(request).generation)
+    except CheckpointLost:
+        raise  # another load failed before; the sender has made the WebUI load another, so that a retry succeeds
     except CallFailed as error:
-        # After a failed load a WebUI answers errors even for the checkpoint that worked before, until it has
-        # loaded a different one: the next job that names another checkpoint repairs it.
         raise type(error)(error.asked, error.status, error.said, _advice(checkpoint)) from None
     seconds = time.monotonic() - started
     get_run_logger().info("switched to %s in %.1f s", checkpoint.title, seconds)

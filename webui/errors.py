@@ -4,11 +4,13 @@
     ├── Unreachable            nothing answered: refused, reset, no such host, TLS          (transient)
     │   └── CallTimedOut       a short call took longer than its time-out                   (transient)
     ├── AnswerLost             a generation was sent and its answer never came              (transient)
+    ├── Stalled                our job runs, and its progress stands still           (transient), once
     ├── CallFailed             an HTTP status other than 200
     │   ├── Unavailable        502, 503, 504                                                (transient)
     │   ├── NotAuthenticated   401, 403
     │   ├── NotFound           404
     │   ├── Rejected           422: the request's form is wrong
+    │   ├── CheckpointLost     500 after a failed load: no checkpoint is in memory
     │   └── OutOfMemory        500 whose error is CUDA's
     ├── WrongPicture           a 200 that is not what was asked
     │   ├── WrongCheckpoint    another model painted it
@@ -55,6 +57,12 @@ class AnswerLost(WebUIError):
     transient = True
 
 
+class Stalled(WebUIError):
+    """Our job runs, and its progress stands still. The second time, ``transient`` is False on the error itself."""
+
+    transient = True
+
+
 class BadAnswer(WebUIError):
     """A 200 whose body is not what the API's documentation says."""
 
@@ -92,6 +100,13 @@ class Rejected(CallFailed):
 
 class OutOfMemory(CallFailed):
     """The GPU had too little memory for this picture."""
+
+
+class CheckpointLost(CallFailed):
+    """After a failed load no checkpoint is in memory, and every job fails until a different one loads.
+
+    ``transient`` is True on an error after which a different one was loaded.
+    """
 
 
 class WrongPicture(WebUIError):
@@ -132,6 +147,7 @@ _ADVICE = {
     NotFound: "Is it a WebUI, started with --api?",
     Rejected: "Check the named field against the WebUI's /docs",
     OutOfMemory: "Use a smaller size or batch_size; it is not tried again",
+    CheckpointLost: "A checkpoint failed to load there. Select another one at the WebUI and come back, or restart it",
     Unavailable: "The WebUI is starting or a gateway in front of it gave up",
 }
 
@@ -156,6 +172,8 @@ def from_status(asked: str, status: int, body: object) -> CallFailed:
         kind = Rejected
     elif status in (502, 503, 504):
         kind = Unavailable
+    elif "NoneType" in said and "sd_checkpoint_info" in said:
+        kind = CheckpointLost
     elif "OutOfMemory" in said or "out of memory" in said.lower():
         kind = OutOfMemory
     return kind(asked, status, said, _ADVICE.get(kind, ""))

@@ -17,11 +17,14 @@ import requests
 from PIL import Image
 from prefect import flow
 
+from gpu.exchange import Exchange
+from gpu.job import Job
+from gpu.poller import poll
 from gpu.progress import ALMOST, Countdown, Reading, RequestBar
 from gpu.request import Picture, Request
-from gpu.sender import Sender, Sending
+from gpu.sender import Sender
 from tasks import progress
-from tasks.progress import JobProgress, ProgressArtifact, line, look, poll, watch
+from tasks.progress import JobProgress, ProgressArtifact, line, watch
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -38,7 +41,7 @@ def polling(sender: Sender, listener: Any = None, interval: float = 0.02, **more
     """A poller beside a sender; what it told is in the list."""
     heard: Heard = []
 
-    def hear(sending: Sending, bar: float, eta: float | None, reading: Reading) -> None:
+    def hear(exchange: Exchange, bar: float, eta: float | None, reading: Reading) -> None:
         heard.append((bar, eta, reading))
 
     stop = threading.Event()
@@ -210,9 +213,8 @@ def test_the_step_is_told_only_while_our_id_is_the_active_one(server: EmbeddedWe
     server.steps.advance(2)
     stranger = Stranger(server, steps=5)
     assert server.steps.wait_for(2, PATIENCE)
-    ours = Sending(request_for(server), "task(ours)")
-    assert look(client, ours) is None, "the running job is somebody else's"
-    theirs = look(client, Sending(request_for(server), stranger.task))
+    assert Job(client, "task(ours)").progress() is None, "the running job is somebody else's"
+    theirs = Job(client, stranger.task).progress()
     assert theirs is not None
     assert (theirs.step, theirs.steps) == (server.state.sampling_step, 5)
     server.steps.release()
@@ -235,9 +237,9 @@ def test_an_interrupt_by_a_stranger_is_seen(server: EmbeddedWebUI, sender: Sende
     server.steps.hold()
     ours = sent(sender, request_for(server))
     assert server.steps.wait_for(0, PATIENCE)
-    sending = until("it is at the WebUI", lambda: sender.sending)
-    look(sender.client, sending)
-    assert not sending.interrupted
+    job = until("it is at the WebUI", lambda: sender.sending).job
+    job.progress()
+    assert not job.interrupted
     requests.post(f"{server.url}/sdapi/v1/interrupt", timeout=PATIENCE)
     server.steps.release()
     with pytest.raises(Interrupted):

@@ -1,0 +1,209 @@
+"""Our job at a WebUI: one request, known there by a task id of ours.
+
+A WebUI paints on when its client dies, and its interrupt takes no id: it hits whatever runs. So each request leaves a
+note on disk while it is there, locked by its process. A note that can be locked belongs to a dead process, and its job
+may be stopped by whoever finds it. A request is ours until the WebUI no longer knows its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from gpu.progress import Pace, Reading
+from store.locks import Held, hold
+from store.settings import settings
+from webui.client import WebUIClient
+from webui.errors import CallFailed, CallTimedOut, NotFound, Unreachable, WebUIError
+from webui.models import ProgressInfo
+
+QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
+KNOWN_WITHIN = 1.0  # seconds from sending, within which a WebUI knows a task id (unless its threads are starved)
+
+logger = logging.getLogger(__name__)
+
+
+class Job:
+    """A request of ours at a WebUI, by its task id.
+
+    Attributes:
+        awaited: it is sent, and its answer is not here yet.
+        interrupted: the WebUI's flag for an interrupt or a skip was seen up while this job ran.
+        stopping_since: when we first interrupted it, on the monotonic clock.
+    """
+
+    def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None) -> None:
+        self.client, self.id = client, task_id
+        self.pace = pace or Pace()
+        self.awaited = self.interrupted = False
+        self.stopping_since: float | None = None
+        self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
+        self._lock: Held | None = None
+
+    @classmethod
+    def create(cls, client: WebUIClient, task_id: str, pace: Pace | None = None) -> Job:
+        """A job that is about to be sent, with its note on disk and locked by this process, until ``close``."""
+        job = cls(client, task_id, pace)
+        job._note.parent.mkdir(parents=True, exist_ok=True)
+        unnamed = job._note.with_suffix(".new")
+        unnamed.write_text(json.dumps({"base_url": client.base_url, "task_id": task_id}))
+        job._lock = hold(unnamed)
+        unnamed.rename(job._note)  # named only when locked: nobody finds it unlocked while we live
+        return job
+
+    def mark_sent(self) -> None:
+        """It goes out now."""
+        with suppress(OSError):  # somebody tidied the folder
+            os.utime(self._note)
+        self.pace.begin()
+        self.awaited = True
+
+    def close(self) -> None:
+        """The WebUI is done with it: its note is removed."""
+        self.awaited = False
+        self._note.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    def progress(self, preview_id: int | None = None) -> Reading | None:
+        """One look at this job's progress; None while it waits in the WebUI's queue, or is not known there.
+
+        By task id where the WebUI has ``/internal/progress``, else what ``/sdapi/v1/progress`` says of whatever runs.
+        The step comes from the latter, which knows no ids, so it is told only while our id is the active one.
+
+        Args:
+            preview_id: of the last live preview, to get a newer one; −1 for any, None for none.
+
+        Raises:
+            WebUIError: it could not be had.
+        """
+        try:
+            ours = self.client.task_progress(self.id, preview_id=preview_id)
+            if not ours.active:
+                if ours.queued:
+                    self.pace.begin()  # waiting is not standing still
+                return None
+        except NotFound:
+            ours = None
+        shared = self.client.get_progress() or ProgressInfo()
+        state = shared.state
+        if ours is None and not state.running:
+            return None
+        self.interrupted |= state.interrupted or state.skipped
+        # While a job is set up, and after a model load, sampling_steps is still the last job's.
+        sampling = ours is not None and state.sampling_step > 0
+        reading = Reading(
+            fraction=shared.progress if ours is None else ours.progress or 0.0,
+            eta=shared.eta_relative if ours is None else ours.eta,
+            jobs=max(1, state.job_count),
+            step=state.sampling_step if sampling else None,
+            steps=state.sampling_steps if sampling else None,
+            preview=ours.live_preview if ours else None,
+            preview_id=ours.id_live_preview if ours else -1,
+        )
+        self.pace.read(reading)
+        return reading
+
+    def stop(self) -> bool:
+        """One step towards this job's end: interrupt it if it is the one that runs. Returns whether it is over.
+
+        To be repeated until it is: a job in the WebUI's queue cannot be interrupted, and an interrupt is lost when it
+        comes before its job begins. When a look shows that ours was accepted no other is sent, for it would hit the
+        next job. Whose job runs is asked just before each interrupt. What remains: our job may end by itself between
+        that answer and the interrupt (some milliseconds), which then hits the job after it; or, where the answer is
+        slow, between the work's end and the arrival of its picture.
+
+        Where a WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
+        guess would cost a stranger's picture, a right one saves only the rest of ours.
+
+        Raises:
+            WebUIError: the WebUI did not tell.
+        """
+        try:
+            if self.stopping_since is not None:
+                state = self.client.job_state().state
+                if state.interrupted or not state.running:
+                    return not state.running
+            try:
+                ours = self.client.task_progress(self.id, timeout=QUICK_LOOK)
+                if not ours.active:
+                    return not ours.queued and (ours.completed or self._seconds_since_sent() > KNOWN_WITHIN)
+            except CallTimedOut:
+                if not self._must_be_running():
+                    raise
+            self.stopping_since = self.stopping_since or time.monotonic()
+            asked = time.monotonic()
+            with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
+                self.client.interrupt()
+            if (took := time.monotonic() - asked) > QUICK_LOOK:
+                logger.warning(
+                    "interrupting %s took %.1f s: if it ended meanwhile, the next job was hit", self.id, took
+                )
+            return False
+        except NotFound:
+            return True
+
+    def _must_be_running(self) -> bool:
+        """Told without the progress route: sent a while ago, unanswered, and not in the WebUI's own queue."""
+        if not self.awaited or self._seconds_since_sent() < KNOWN_WITHIN:
+            return False
+        return self.id not in self.client.pending_tasks()
+
+    def _seconds_since_sent(self) -> float:
+        try:
+            return time.time() - self._note.stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
+
+
+class OrphanedJobs:
+    """Jobs whose process is dead, as their notes tell; to be stopped at their WebUIs, look by look.
+
+    Args:
+        connect: makes a client for a WebUI's address.
+    """
+
+    def __init__(self, connect: Callable[[str], WebUIClient]) -> None:
+        self._connect = connect
+        self._jobs: dict[str, Job] = {}
+
+    def look(self, base_url: str | None = None) -> int:
+        """Take one step with each, at one WebUI or all; returns how many are left."""
+        left, away = 0, set()
+        for address, task_id in orphans():
+            if base_url not in (None, address):
+                continue
+            if task_id not in self._jobs:
+                self._jobs[task_id] = Job(self._connect(address), task_id)
+            job, is_over = self._jobs[task_id], False
+            known = job.stopping_since
+            try:
+                is_over = address not in away and job.stop()
+            except WebUIError as error:  # the next look tries again
+                if isinstance(error, Unreachable):
+                    away.add(address)
+            if job.stopping_since != known:
+                logger.warning("interrupted %s at %s: its run is dead", task_id, address)
+            if is_over:
+                self._jobs.pop(task_id).close()
+            left += not is_over
+        return left
+
+
+def orphans() -> Iterator[tuple[str, str]]:
+    """The requests whose process is dead, as their notes tell: (address, task id)."""
+    for path in sorted((settings().home / "inflight").glob("*.json")):
+        lock = hold(path, wait=False)
+        if lock is None:
+            continue
+        lock.release()
+        try:
+            note = json.loads(path.read_text())
+            yield note["base_url"], note["task_id"]
+        except (OSError, ValueError, KeyError):
+            path.unlink(missing_ok=True)
