@@ -10,11 +10,13 @@ from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import Item, freeze_inputs, items_of, preflight
+from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.pipeline import Stages, sender_to
+from flows.pipeline import Pipeline, sender_to
+from tasks.preflight import preflight
 from tasks.publish import Published, contact_sheet, publish, table
+from tasks.stage import Item
 from tasks.status import RESULTS, this_run
 
 
@@ -53,7 +55,7 @@ def batch(
 
     webui = WebUI.chosen(webui)
     jobs = freeze_inputs(jobs, run_id)
-    items = items_of(jobs, preflight(jobs, webui.get_client()))
+    items = preflight(jobs, webui.get_client())
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:
@@ -63,17 +65,17 @@ def batch(
         published.append((item, where))
 
     with sender_to(webui) as sender:
-        stages = Stages(items, sender, tolerant=True, on_done=publish_item)
-        stages.start()
+        pipeline = Pipeline(items, sender, tolerant=True, on_done=publish_item)
+        pipeline.start()
         into = Gallery.chosen(gallery)
-        stages.run()
+        pipeline.run()
 
     paths = [where for _, wheres in published for where in wheres]
     pictures = [picture for item, _ in published for picture in item.pictures]
     rows = [row(number, item) for number, item in enumerate(items, start=1)]
-    stages.progress.flush()
+    pipeline.progress.flush()
     contact_sheet(name, pictures, paths)
-    table("timings", "Seconds per stage", stages.timings)
+    table("timings", "Seconds per stage", pipeline.timings)
     table("batch", f"{len(items)} jobs of {name}", rows)
     report_failures(items)
     return paths

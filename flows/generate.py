@@ -10,10 +10,10 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import freeze_inputs, items_of, preflight
+from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
-from flows.pipeline import Stages, sender_to
-from tasks.preflight import JobRefused
+from flows.pipeline import Pipeline, sender_to
+from tasks.preflight import JobRefused, preflight
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.status import RESULTS, this_run
 
@@ -36,24 +36,22 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     run_id, started = str(this_run().id), datetime.now().astimezone()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
-    [ready] = preflight([job], webui.get_client())
-    if ready.problem:
-        raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
-    items = items_of([job], [ready])
+    [item] = preflight([job], webui.get_client())
+    if item.error:
+        raise JobRefused(f"{webui.base_url} would have painted something else: {item.error}")
 
     with sender_to(webui) as sender:
-        stages = Stages(items, sender)
-        stages.start()
+        pipeline = Pipeline([item], sender)
+        pipeline.start()
         gallery = Gallery.chosen(gallery)  # Prefect takes its time to tell, and the GPU need not wait for it
-        stages.run()
+        pipeline.run()
 
-    pictures = items[0].pictures
-    about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": stages.timings}
-    published = publish(pictures, gallery, job=job.name, run=run_id, started=started, about=about)
+    about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": pipeline.timings}
+    published = publish(item.pictures, gallery, job=job.name, run=run_id, started=started, about=about)
     # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
-    stages.progress.flush()
-    contact_sheet(job.name, pictures, published)
-    table("timings", "Seconds per stage", stages.timings)
+    pipeline.progress.flush()
+    contact_sheet(job.name, item.pictures, published)
+    table("timings", "Seconds per stage", pipeline.timings)
     return published
 
 

@@ -125,34 +125,5 @@ class Request(BaseModel):
         return body
 
 
-def standing_settings(checkpoint: Checkpoint, vae: str | None, clip_skip: int, *, forge: bool) -> dict[str, Any]:
-    """The part of a payload that makes a request stand alone.
-
-    Checkpoint, VAE and CLIP skip stick from one job to the next on a WebUI, so every request names them; not
-    restored afterwards, because restoring is what leaks (it forgets keys that config.json lacks).
-    """
-    modules = {"forge_additional_modules": [vae] if vae else []} if forge else {"sd_vae": vae or "Automatic"}
-    return {
-        "override_settings": {
-            "sd_model_checkpoint": checkpoint.file,
-            "CLIP_stop_at_last_layers": clip_skip,
-            **modules,
-        },
-        "override_settings_restore_afterwards": False,
-        "n_iter": 1,  # every picture is safe as soon as it is made
-        "send_images": True,
-        "save_images": False,
-    }
-
-
-def with_extra(payload: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """``payload`` with a form's ``extra`` fields; the two mappings that we fill ourselves are merged."""
-    merged = {**payload, **extra}
-    for key in ("override_settings", "alwayson_scripts"):
-        if key in payload and key in extra:
-            merged[key] = {**extra[key], **payload[key]}
-    return merged
-
-
 def _encoded(content: bytes) -> str:
     return base64.b64encode(content).decode()

@@ -23,7 +23,7 @@ from webui.models import Checkpoint
     persist_result=False,
     **RETRYING,
 )
-def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: Sender) -> float:
+def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sender) -> float:
     """Load ``checkpoint``, and make sure that it is the one; returns the seconds it took, 0 if it was loaded.
 
     The switch is one step at 64 × 64 that names the checkpoint. It goes through the WebUI's own queue like any
@@ -34,7 +34,7 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: 
         WrongCheckpoint: the WebUI went on with another one.
         CallFailed: the file could not be loaded.
     """
-    request = switch_request(checkpoint, standing)
+    request = switch_request(checkpoint, fixed)
     if not sender.is_sent(request) and is_loaded(checkpoint, sender.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
@@ -50,9 +50,9 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: 
     return seconds
 
 
-def switch_request(checkpoint: Checkpoint, standing: dict[str, Any]) -> Request:
+def switch_request(checkpoint: Checkpoint, fixed: dict[str, Any]) -> Request:
     """One step at 64 × 64 that names ``checkpoint``."""
-    payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+    payload = {**fixed, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
     payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
     return Request(
         stage="checkpoint",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tasks.adetailer import ADetailerPass
-from tasks.preflight import Inventory
-from tasks.txt2img import Txt2Img
+from flows.job import GenerationJob
+from tasks.inventory import Inventory
+from tasks.stage import Step
 from webui.client import WebUIClient
 from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
@@ -22,8 +22,13 @@ def inventory(server: EmbeddedWebUI, client: WebUIClient) -> Iterator[Inventory]
     assert not [noted for noted in server.requests if noted[1].endswith("2img")], "nothing was painted"
 
 
-def sampling(**fields: Any) -> Txt2Img:
-    return Txt2Img(**{"prompt": "a boat", "sampler_name": "Euler", **fields})
+def looked_up(inventory: Inventory, **forms: Any) -> list[str]:
+    """The problems of a job's stages."""
+    forms = {"txt2img": {"prompt": "a boat"}, **forms}
+    steps: list[Step[Any]] = GenerationJob.model_validate({"checkpoint": "photo", **forms}).steps()
+    for step in steps:
+        step.stage.look_up(step, inventory)
+    return inventory.problems
 
 
 @pytest.mark.parametrize(
@@ -38,30 +43,28 @@ def sampling(**fields: Any) -> Txt2Img:
     ],
 )
 def test_a_wrong_name_is_told_with_what_comes_near(inventory: Inventory, fields: dict[str, Any], says: str) -> None:
-    inventory.sampling(sampling(**fields))
-    (problem,) = inventory.problems
+    (problem,) = looked_up(inventory, txt2img={"prompt": "a boat", **fields})
     assert says.lower() in problem.lower()
 
 
 def test_right_names_are_no_problem(inventory: Inventory, client: WebUIClient) -> None:
-    style = client.styles()[0].name
-    inventory.sampling(
-        sampling(scheduler="Karras", styles=[style], prompt="<lora:lighthouse:1>", enable_hr=True, hr_upscaler="Latent")
-    )
-    inventory.upscaler("Lanczos")
-    inventory.scripts({"alwayson_scripts": {"ADetailer": {"args": []}}}, "txt2img")
-    inventory.adetailer([ADetailerPass(ad_model="mediapipe_face_full", extra={"ad_use_steps": True, "ad_steps": 30})])
-    assert inventory.vae(None) is None
+    txt2img = {"prompt": "<lora:lighthouse:1>", "scheduler": "Karras", "styles": [client.styles()[0].name]}
+    hires = {"enable_hr": True, "hr_upscaler": "Latent"}
+    extra = {"alwayson_scripts": {"ADetailer": {"args": []}}}
+    passes = [{"ad_model": "mediapipe_face_full", "extra": {"ad_use_steps": True, "ad_steps": 30}}]
+    upscale = {"upscaler": "Lanczos"}
+    looked_up(inventory, txt2img={**txt2img, **hires, "extra": extra}, adetailer=passes, upscale=upscale)
+    inventory.vae([])
     assert inventory.checkpoint("photo") is not None
     assert inventory.problems == []
 
 
 def test_checkpoint_vae_upscaler_and_script(inventory: Inventory) -> None:
     assert inventory.checkpoint("Photo") is None
-    inventory.vae("nosuch.safetensors")
-    inventory.upscaler("Lanczoss")
-    inventory.scripts({"script_name": "X/Y/Z plott", "alwayson_scripts": {"ControlNett": {}}}, "txt2img")
-    checkpoint, vae, upscaler, *scripts = inventory.problems
+    inventory.vae(["nosuch.safetensors"])
+    extra = {"script_name": "X/Y/Z plott", "alwayson_scripts": {"ControlNett": {}}}
+    looked_up(inventory, txt2img={"prompt": "x", "extra": extra}, upscale={"upscaler": "Lanczoss"})
+    checkpoint, vae, *scripts, upscaler = inventory.problems
     assert "no checkpoint 'Photo' (did you mean 'photo'" in checkpoint
     assert "no VAE 'nosuch.safetensors'" in vae
     assert "did you mean 'Lanczos'" in upscaler
@@ -83,8 +86,7 @@ def test_checkpoint_vae_upscaler_and_script(inventory: Inventory) -> None:
     ],
 )
 def test_adetailer_against_its_own_schema(inventory: Inventory, one: dict[str, Any], says: str) -> None:
-    inventory.adetailer([ADetailerPass(**{"ad_model": "mediapipe_face_full", **one})])
-    (problem,) = inventory.problems
+    (problem,) = looked_up(inventory, adetailer=[{"ad_model": "mediapipe_face_full", **one}])
     assert says in problem
 
 
@@ -100,5 +102,5 @@ def test_a_file_that_is_new_to_the_webui_is_found_by_a_refresh(inventory: Invent
 
 def test_each_list_is_asked_for_once(inventory: Inventory, server: EmbeddedWebUI) -> None:
     for _ in range(3):
-        inventory.sampling(sampling())
+        looked_up(inventory)
     assert len(server.requests.of("GET", "/sdapi/v1/samplers")) == 1
