@@ -107,9 +107,13 @@ class Request(BaseModel):
         return max(1, int(self.payload.get("steps") or 1))
 
     @property
-    def may_grow(self) -> bool:
-        """Whether the WebUI may find more work on the way: ADetailer adds a job for each face."""
-        return "adetailer" in {str(name).lower() for name in self.payload.get("alwayson_scripts", {})}
+    def phases(self) -> tuple[float, ...]:
+        """How the work is shared out over the parts that the WebUI's job count may come to: the picture, then each
+        pass of ADetailer that finds something. With ``skip_img2img`` no time goes into the picture."""
+        scripts = {str(name).lower(): script for name, script in self.payload.get("alwayson_scripts", {}).items()}
+        args = scripts.get("adetailer", {}).get("args", [])
+        passes = [1.0] * sum(isinstance(one, dict) for one in args)
+        return (0.0 if args[:2] == [True, True] else 1.0, *passes)
 
     def body(self, task_id: str) -> dict[str, Any]:
         """The JSON to post: the payload with its files read in, under ``task_id``."""

@@ -15,6 +15,8 @@ from webui.client import WebUIClient
 from webui.errors import CallFailed, WebUIError
 from webui.models import Checkpoint
 
+SWITCH = "checkpoint"  # the stage that a switch's request names
+
 
 @task(
     name="switch checkpoint",
@@ -38,6 +40,7 @@ def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sen
     if not sender.is_sent(request) and is_loaded(checkpoint, sender.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
+    get_run_logger().info("loading %s", checkpoint.title)
     started = time.monotonic()
     try:
         checked(request, sender.answer(request).generation)
@@ -55,7 +58,7 @@ def switch_request(checkpoint: Checkpoint, fixed: dict[str, Any]) -> Request:
     payload = {**fixed, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
     payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
     return Request(
-        stage="checkpoint",
+        stage=SWITCH,
         endpoint="txt2img",
         first=1,
         of=1,
