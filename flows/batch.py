@@ -13,15 +13,12 @@ from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
+from flows.log import BatchIncomplete, hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import preflight
 from tasks.publish import Published, contact_sheet, publish, table
 from tasks.stage import Item
 from tasks.status import RESULTS, this_run
-
-
-class BatchIncomplete(RuntimeError):
-    """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
 
 
 @flow(
@@ -47,6 +44,7 @@ def batch(
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
+    hide_expected_tracebacks()
     run_id, started = str(this_run().id), datetime.now().astimezone()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]

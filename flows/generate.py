@@ -12,6 +12,7 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
+from flows.log import hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import JobRefused, preflight
 from tasks.publish import Published, contact_sheet, publish, table
@@ -33,6 +34,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
+    hide_expected_tracebacks()
     run_id, started = str(this_run().id), datetime.now().astimezone()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
