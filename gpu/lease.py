@@ -1,11 +1,11 @@
 """The lease: one run at a time on a host uses a WebUI's GPU, first come, first served.
 
-Tickets in a folder per WebUI, each a file that its process keeps locked. Whoever has the lowest ticket that is
-still locked has the GPU; everybody else blocks on the ticket before his own. A process that dies, by SIGKILL too,
-loses its lock to the operating system, so nobody holds the lease after death and nobody waits for the dead.
+Tickets in a folder per WebUI, each a file that its process keeps locked. The lowest ticket that is still locked has
+the GPU; everybody else blocks on the lock of the ticket before theirs. The operating system frees the locks of a
+process that dies, by SIGKILL too, so nobody holds the lease after death and nobody waits for the dead.
 
-Workers on other hosts are strangers to this lease and stay safe without it: every request stands alone, the WebUI's
-own queue runs one job at a time, and a request waits for strangers' jobs before it is sent (see sender).
+Workers on other hosts do not see this lease and stay safe without it: every request stands alone, the WebUI's own
+queue runs one job at a time, and a request waits for the jobs that are there before it (see turn).
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +25,8 @@ from urllib.parse import urlsplit
 
 from store.locks import Held, hold
 
-FREE_AT = "free-at"  # the file beside the tickets
-LONG_AGO = float("-inf")
+IDLE_AT = "idle-at"  # beside the tickets; its lock guards the taking of a number, its content is `Lease.idle_at`
+NEVER = float("-inf")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Lease:
         on_wait: called with the holder when there is one, and again when it changes.
 
     Attributes:
-        free_at: when the last holder saw the WebUI without a job, in seconds on the host's monotonic clock; set by
+        idle_at: when the last holder saw the WebUI without a job, in seconds on the host's monotonic clock; set by
             :meth:`take`.
     """
 
@@ -54,14 +56,14 @@ class Lease:
     ) -> None:
         self._base_url, self._run, self._name, self._on_wait = base_url, run, name, on_wait
         self._ticket: tuple[Path, Held] | None = None
-        self.free_at = LONG_AGO
+        self.idle_at = NEVER
 
     @property
     def held(self) -> bool:
         return self._ticket is not None
 
     def take(self) -> bool:
-        """Wait for the turn; returns whether there was somebody to wait for.
+        """Wait for the lease; returns whether somebody had it.
 
         The wait can be interrupted by a signal, so it belongs in the main thread.
         """
@@ -73,24 +75,26 @@ class Lease:
                 waited = True
                 if (holder := _read(before[0])) is not None:
                     self._on_wait(holder)
-                # The one just before us is the last to go: when its lock is ours, look again who is left.
-                if (turn := hold(before[-1])) is not None:
-                    turn.release()
+                # The one just before us is the last to go: when its lock is free, look again who is left.
+                if (lock := hold(before[-1])) is not None:
+                    lock.release()
         except BaseException:
             self.give_back()
             raise
-        self.free_at = _read_free_at(folder)
+        self.idle_at = _read_idle_at(folder)
         return waited
 
-    def give_back(self, free_at: float = LONG_AGO) -> None:
+    def give_back(self, idle_at: float = NEVER) -> None:
         """Let the next one have it; from any thread, as often as you like.
 
-        ``free_at``: when the WebUI was last seen without a job, which the next one need not look for again.
+        ``idle_at``: when the WebUI was last seen without a job, so that the next one need not look again.
         """
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
             path, own = ticket
-            path.with_name(FREE_AT).write_text(repr(free_at))
+            with path.with_name(IDLE_AT).open("r+") as file:
+                file.write(repr(idle_at))
+                file.truncate()
             path.unlink(missing_ok=True)
             own.release()
 
@@ -106,27 +110,26 @@ class Lease:
 
 def queue_of(base_url: str) -> list[Ticket]:
     """The holder of the lease, then those who wait, in order."""
-    folder = _folder(base_url)
-    tickets = (_read(path) for path in _living_before(folder, None))
+    tickets = (_read(path) for path in _living_before(_folder(base_url), None))
     return [ticket for ticket in tickets if ticket is not None]
 
 
 def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
     """The next number. The file is locked before it gets its name, so that nobody finds it unlocked."""
-    counter = folder / "counter"
-    counter.touch()
-    turn = hold(counter)
-    assert turn is not None
+    guard = folder / IDLE_AT
+    with suppress(FileExistsError):
+        _create(guard)
+    lock = hold(guard)
+    assert lock is not None
     try:
         number = 1 + max((int(path.stem) for path in folder.glob("*.ticket")), default=0)
-        path = folder / f"{number:08}.ticket"
-        unnamed = folder / "ticket.new"
-        unnamed.write_text(json.dumps(asdict(ticket)))
+        unnamed = folder / f"{uuid.uuid4().hex}.new"
+        _create(unnamed, json.dumps(asdict(ticket)))
         own = hold(unnamed)
         assert own is not None
-        return unnamed.rename(path), own
+        return unnamed.rename(folder / f"{number:08}.ticket"), own
     finally:
-        turn.release()
+        lock.release()
 
 
 def _living_before(folder: Path, path: Path | None) -> list[Path]:
@@ -136,19 +139,20 @@ def _living_before(folder: Path, path: Path | None) -> list[Path]:
         if path is not None and other >= path:
             break
         if (dead := hold(other, wait=False)) is not None:
-            other.unlink(missing_ok=True)
+            with suppress(PermissionError):  # another user's: a sticky folder lets only them remove it
+                other.unlink(missing_ok=True)
             dead.release()
         elif other.exists():
             living.append(other)
     return living
 
 
-def _read_free_at(folder: Path) -> float:
+def _read_idle_at(folder: Path) -> float:
     try:
-        free_at = float((folder / FREE_AT).read_text())
+        idle_at = float((folder / IDLE_AT).read_text())
     except (OSError, ValueError):
-        return LONG_AGO
-    return free_at if free_at <= time.monotonic() else LONG_AGO  # the clock begins anew when the host does
+        return NEVER
+    return idle_at if idle_at <= time.monotonic() else NEVER  # the clock starts at zero when the host does
 
 
 def _read(path: Path) -> Ticket | None:
@@ -158,12 +162,29 @@ def _read(path: Path) -> Ticket | None:
         return None
 
 
+def _create(path: Path, content: str = "") -> None:
+    """A new file that every user of this host may lock and write.
+
+    Existing ones are never opened with O_CREAT: in a sticky folder Linux refuses that for another user's file
+    (fs.protected_regular).
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+        os.fchmod(file.fileno(), 0o666)  # whatever the umask
+        file.write(content)
+
+
 def _folder(base_url: str) -> Path:
-    """One folder per WebUI and host, outside the project: two checkouts share the GPU as well."""
+    """One folder per WebUI and host, outside the project: two checkouts and two users share the GPU as well.
+
+    (Users with a TMPDIR of their own, as on macOS, share it only if they set the same one.)
+    """
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
     name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / "darkroom-leases" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    for one in (folder.parent, folder):
+        one.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):  # another user's, who has done it
+            one.chmod(0o1777)
     return folder

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
 EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
 LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
+LONGEST_LOAD = 600.0  # seconds without progress before the first step, in which a WebUI may load (and hash) a model
+LONGEST_STILL = 60.0  # seconds without progress while sampling, at least; what seasoned pipelines settled on
+STEPS_STILL = 10  # times the longest step that was seen: decoding a large picture takes as long as several
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,47 @@ class Countdown:
             self._ends = now + eta if believable and eta is not None else None
         # Between two steps a WebUI's ETA rises; ours goes on counting down.
         return None if self._ends is None else max(0.0, self._ends - now)
+
+
+class Pace:
+    """Tells a slow job from one that hangs, by how long its progress stands still.
+
+    Before its first step a job may stand still for :data:`LONGEST_LOAD` (a model is loaded), afterwards for
+    :data:`STEPS_STILL` times the longest step that was seen, and at least for :data:`LONGEST_STILL`. One for all jobs
+    of a stage, so that the first picture is the measure for the next.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._longest_step = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """A job begins, or still waits at the WebUI."""
+        self._mark: tuple[float, int, int | None] | None = None
+        self._since = self._read_at = self._clock()
+        self._sampling = False
+
+    def read(self, reading: Reading) -> None:
+        now, mark = self._clock(), (reading.fraction, reading.jobs, reading.step)
+        if mark != self._mark:
+            if self._sampling:
+                self._longest_step = max(self._longest_step, now - self._since)
+            self._sampling |= bool(reading.step)
+            self._mark, self._since = mark, now
+        self._read_at = now
+
+    @property
+    def limit(self) -> float:
+        """Seconds for which it may stand still."""
+        return max(LONGEST_STILL, STEPS_STILL * self._longest_step) if self._sampling else LONGEST_LOAD
+
+    @property
+    def still_for(self) -> float:
+        """Seconds for which it was seen to stand still."""
+        return self._read_at - self._since
+
+    @property
+    def seconds_without_news(self) -> float:
+        """Seconds since it moved, or began; whether or not anybody could look."""
+        return self._clock() - self._since

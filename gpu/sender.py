@@ -1,88 +1,36 @@
 """The sender to the GPU: one request after the other, with the next one on its way while the last is put away.
 
 The WebUI runs one job at a time, so sending several gains nothing; what costs is the time between an answer and
-the next request. The sender sends from a thread of its own and, as soon as an answer is there, goes on with the next
-request that is not made yet; only when that is on the wire does the caller decode, check, write and thumbnail the last.
+the next request. As soon as an answer is there, the next request that is not made yet goes out; only when that is on
+the wire does the caller decode, check, write and thumbnail the last.
 
 The caller's thread stays free to be cancelled: leaving the sender interrupts our own job at the WebUI, and only ours.
 
-The sender holds the lease on the GPU from its first request to the answer to its last, not a moment longer: what is
-left to do with the last picture is done while the next run paints.
+The sender holds the lease on the GPU from its first request to the answer to its last: what is left to do with the
+last picture is done while the next run paints.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from concurrent.futures import wait
+from contextlib import suppress
 from types import TracebackType
 
-from gpu.inflight import InFlight, clear_orphans
-from gpu.lease import LONG_AGO, Lease
+from gpu.exchange import Answer, Exchange
+from gpu.job import Job
+from gpu.lease import Lease
+from gpu.progress import Pace
 from gpu.request import Request
-from webui.client import Received, WebUIClient, encoded
-from webui.errors import CallTimedOut, Interrupted, NotFound, WebUIError
-from webui.models import Generation, ImageInfo, Job
+from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
+from webui.client import WebUIClient
+from webui.errors import Stalled, WebUIError
 
-STILL_FREE = 0.05  # seconds for which a look that found the WebUI free is believed, by the next run as well
-IDLE_POLL = 0.25  # seconds between two looks at somebody else's job
-# Seconds, at most, that the interpreter is left to the sender until a request is on the wire: decoding the last picture
-# and telling Prefect would hold it up by 5 to 40 ms, and the GPU is idle until it is there.
-HEAD_START = 0.05
-GIVE_UP_INTERRUPTING = 20.0  # seconds; a cancelled process is killed after 30
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the WebUI gave for a request; ``seconds`` from sending to answer."""
-
-    request: Request
-    received: Received
-    task_id: str
-    seconds: float
-
-    @cached_property
-    def generation(self) -> Generation:
-        """The pictures and their info, decoded when they are first looked at.
-
-        Raises:
-            BadAnswer, BrokenImage: they are something else.
-        """
-        if self.request.endpoint == "extra-single-image":
-            return Generation([self.received.image()], ImageInfo(all_seeds=list(self.request.seeds)))
-        return self.received.generation()
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A request that was handed to the sender's thread; ``gone`` when it is on the wire, or never will be."""
-
-    answer: Future[Answer]
-    gone: threading.Event
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A request that could go at once: encoded, and noted on disk for those who outlive us."""
-
-    task_id: str
-    body: bytes
-    note: InFlight
-
-
-@dataclass
-class Sending:
-    """The request that is at the WebUI now."""
-
-    request: Request
-    task_id: str
-    started: float = field(default_factory=time.monotonic)
-    interrupted: bool = False  # the progress poller saw the WebUI's interrupt flag while this was running
+# Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
+# Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
+NEXT_IS_SENT_WITHIN = 0.05
 
 
 class Sender:
@@ -107,19 +55,15 @@ class Sender:
     ) -> None:
         self.client = client
         self.run = run
-        self.sending: Sending | None = None
-        self._lease = lease
         self.is_made = made
-        self._on_wait = on_wait
+        self._turn = Turn(client, lease, on_wait)
         self._plan: list[Request] = []
         self._final = False
-        self._asked: dict[str, Asked] = {}
-        self._prepared: dict[str, Prepared] = {}
-        self._waited = False  # for somebody, and nobody was told yet that it is over
-        self._free_at = LONG_AGO  # when the WebUI was last seen without a job, on the monotonic clock
-        self._leaving = threading.Event()
-        self._give_up: float | None = None  # when to stop interrupting, on the monotonic clock
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sender")
+        self._exchanges: dict[str, Exchange] = {}  # by digest: prepared, sent, or back and not asked for yet
+        self._previous: Exchange | None = None  # the one that was started last
+        self._paces: dict[str, Pace] = {}  # by stage
+        self._stalled: set[str] = set()  # digests of requests that stood still once
+        self._stop_until: float | None = None  # on the monotonic clock
 
     def __enter__(self) -> Sender:
         return self
@@ -128,25 +72,19 @@ class Sender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
-        if self._lease is not None:
-            self._lease.give_back()
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        for prepared in list(self._prepared.values()):
-            prepared.note.close()
+        self._turn.give_back()
+        for exchange in list(self._exchanges.values()):
+            if not exchange.started:
+                exchange.job.close()
 
-    def _leave(self) -> None:
-        self._leaving.set()
-        for asked in self._asked.values():
-            asked.answer.cancel()
-        self._interrupt_own_job()
+    @property
+    def sending(self) -> Exchange | None:
+        """The request that is at the WebUI now."""
+        return next((one for one in list(self._exchanges.values()) if one.job.awaited), None)
 
     def take_gpu(self) -> None:
         """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
-        if self._lease is not None and not self._lease.held:
-            self._thread.submit(lambda: None)  # starts the thread, which takes up to a millisecond, before the wait
-            self._waited |= self._lease.take()
-            self._free_at = max(self._free_at, self._lease.free_at)
-            clear_orphans(self.client)
+        self._turn.take()
 
     def plan(self, requests: Sequence[Request], *, final: bool = False) -> None:
         """What will be asked for, in this order; what is sent ahead is taken from it.
@@ -161,48 +99,52 @@ class Sender:
         What is wrong with it is said when its own turn comes.
         """
         with suppress(Exception):
-            self._prepare(request)
+            self._prepared(request)
 
     def start(self) -> None:
         """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
         first = next((planned for planned in self._plan if not self.is_made(planned)), None)
         if first is None:
-            self._go_on()
+            self._turn.say_it_is_over()
             return
         with suppress(Exception):  # what is wrong with it is said when its own turn comes
-            self._send(first).gone.wait(HEAD_START)
+            self._send(first).sent.wait(NEXT_IS_SENT_WITHIN)
 
     def is_sent(self, request: Request) -> bool:
         """Whether ``request`` is at the WebUI, or back and not asked for yet."""
-        return request.digest in self._asked
+        return request.digest in self._exchanges and self._exchanges[request.digest].started
 
     def answer(self, request: Request) -> Answer:
         """The WebUI's answer to ``request``; blocks until it is there.
 
         Raises:
+            Stalled: it stood still; transient at the first time.
             WebUIError: it failed, or somebody interrupted it.
         """
-        asked = self._send(request)
+        exchange = self._send(request)
         following, ahead = self._following(request), None
         if following is not None:
-            # Chained now, so that it goes out at the moment of the answer, whatever this thread does then.
+            # Chained now: it goes out when the answer comes, whatever this thread does then.
             with suppress(Exception):  # what is wrong with it is said when its own turn comes
-                ahead = self._send(following, after=asked.answer)
+                ahead = self._send(following, ahead=True)
         try:
-            answer = asked.answer.result()
+            answer = exchange.result()
             if ahead is not None:
-                ahead.gone.wait(HEAD_START)
+                ahead.sent.wait(NEXT_IS_SENT_WITHIN)
             return answer
-        except Exception:
+        except Exception as error:
             if following is not None:
-                self._asked.pop(following.digest, None)
+                self._exchanges.pop(following.digest, None)
+            if isinstance(error, Stalled):
+                error.transient = request.digest not in self._stalled
+                self._stalled.add(request.digest)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
             self._leave()
             raise
         finally:
-            self._asked.pop(request.digest, None)
+            self._exchanges.pop(request.digest, None)
 
     def _following(self, request: Request) -> Request | None:
         """The next request of the plan whose pictures are not there yet."""
@@ -216,140 +158,39 @@ class Sender:
         """Whether the GPU is free after ``request``: nothing is planned after it, and nothing is tried again."""
         if not self._final or all(planned.digest != request.digest for planned in self._plan):
             return False
-        others = (asked for digest, asked in list(self._asked.items()) if digest != request.digest)
-        return self._following(request) is None and all(asked.answer.done() for asked in others)
+        others = (one for digest, one in list(self._exchanges.items()) if digest != request.digest and one.started)
+        return self._following(request) is None and all(other.answer.done() for other in others)
 
-    def _send(self, request: Request, *, after: Future[Answer] | None = None) -> Asked:
-        """Have the sender's thread send ``request``, if ``after`` (the one before it) succeeds."""
-        if request.digest not in self._asked:
-            prepared = self._prepare(request)
-            if after is None:
+    def _send(self, request: Request, *, ahead: bool = False) -> Exchange:
+        """Have ``request`` sent after the one before it; ``ahead``: only if that succeeds."""
+        exchange = self._prepared(request)
+        if not exchange.started:
+            if not ahead:
                 self.take_gpu()  # held already, save for a retry of the last request
-            gone = threading.Event()
-            future = self._thread.submit(self._exchange, request, prepared, gone, after)
-            self._asked[request.digest] = Asked(future, gone)
-        return self._asked[request.digest]
+            exchange.start(self._previous, ahead=ahead, is_last=lambda: self._is_last(request))
+            self._previous = exchange
+        return exchange
 
-    def _prepare(self, request: Request) -> Prepared:
-        if request.digest not in self._prepared:
+    def _prepared(self, request: Request) -> Exchange:
+        if request.digest not in self._exchanges:
             # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
             task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            body = encoded(request.body(task_id))
-            self._prepared[request.digest] = Prepared(task_id, body, InFlight(self.client.base_url, task_id))
-        return self._prepared[request.digest]
+            job = Job.create(self.client, task_id, self._paces.setdefault(request.stage, Pace()))
+            try:
+                self._exchanges[request.digest] = Exchange(request, job, self._turn)
+            except BaseException:
+                job.close()
+                raise
+        return self._exchanges[request.digest]
 
-    def _exchange(
-        self, request: Request, prepared: Prepared, gone: threading.Event, after: Future[Answer] | None
-    ) -> Answer:
-        """In the sender's thread: wait for strangers, send, and make sure that nobody cut it short."""
-        try:
-            if after is not None and (after.cancelled() or after.exception() is not None):
-                raise Interrupted(f"{request.title} was not sent: the one before it failed")
-            self._prepared.pop(request.digest, None)
-            with closing(prepared.note):
-                self._wait_for_strangers()
-                if self._leaving.is_set():
-                    raise Interrupted(f"{request.title} was not sent: its run is over")
-                sending = self.sending = Sending(request, prepared.task_id)
-                received = self.client.send(request.endpoint, prepared.body, on_sent=lambda: self._is_gone(gone))
-                seconds = time.monotonic() - sending.started
-                self._refuse_interrupted(sending)
-                if self._lease is not None and self._is_last(request):
-                    self._lease.give_back(free_at=self._free_at)
-            return Answer(request, received, prepared.task_id, seconds)
-        finally:
-            self.sending = None
-            gone.set()
-
-    def _is_gone(self, gone: threading.Event) -> None:
-        """In the sender's thread, when a request is on the wire."""
-        gone.set()
-        self._go_on()
-
-    def _go_on(self) -> None:
-        """Say that a wait is over: only when the GPU has its work, for Prefect takes its time to hear it."""
-        if self._waited and not self._leaving.is_set():  # a cancelled run keeps its own state
-            self._waited = False
-            self._on_wait(None)
-
-    def _refuse_interrupted(self, sending: Sending) -> None:
-        """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
-
-        It stays up until the next job begins: ours is sent after this look, a stranger's may be faster, so the
-        progress poller watches it as well. Where the look fails, what the poller saw is all there is: a picture is
-        not thrown away because progress cannot be had.
-        """
-        if sending.request.endpoint == "extra-single-image":
-            return
-        try:
-            state = self._look()
-        except WebUIError:
-            state = Job()
-        if sending.interrupted or (not state.running and (state.interrupted or state.skipped)):
-            raise Interrupted(
-                f"{sending.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
-                "came back is dropped. To stop a job for good, cancel its run in Prefect"
-            )
-
-    def _wait_for_strangers(self) -> None:
-        """Return when the WebUI is free, or when all that was there before us is done.
-
-        Whoever comes after us is not waited for, or a steady queue would starve this one: the WebUI's own queue
-        is first come, first served, and our request stands alone. So jobs are counted: the one that runs, and those
-        that wait when we come. A job is known by its start, for its name changes on the way ("Batch 2 out of 2").
-        """
-        if time.monotonic() - self._free_at < STILL_FREE:
-            return  # our own look after the last picture
-        try:
-            job = self._look()
-            if not job.running:
-                return
-            self._waited = True
-            ahead, seen = 1 + self._waiting_at_the_webui(), {job.job_timestamp}
-            self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
-            while job.running and len(seen) <= ahead and not self._leaving.wait(IDLE_POLL):
-                with suppress(CallTimedOut):  # one slow look does not mean that it is done
-                    job = self.client.job_state().state
-                    seen.add(job.job_timestamp)
-        except WebUIError:
-            pass  # the request itself will say what is wrong, with its own retries
-
-    def _look(self) -> Job:
-        """The job that runs at the WebUI; remembers when there was none."""
-        state = self.client.job_state().state
-        self._free_at = LONG_AGO if state.running else time.monotonic()
-        return state
-
-    def _waiting_at_the_webui(self) -> int:
-        try:
-            return len(self.client.pending_tasks())
-        except WebUIError:
-            return 0  # no /internal routes, or too slow to tell
-
-    def _interrupt_own_job(self) -> None:
-        """Stop our job at the WebUI, and only ours. An interrupt that comes before a job begins is lost there,
-        so it is repeated until the answer is back; what remains is left to the supervisor (see inflight)."""
-        self._give_up = self._give_up or time.monotonic() + GIVE_UP_INTERRUPTING
-        pause = threading.Event()
-        while (sending := self.sending) is not None and time.monotonic() < self._give_up:
-            if sending.request.endpoint == "extra-single-image":
+    def _leave(self) -> None:
+        """Send nothing more, and stop our job at the WebUI; what remains is left to the supervisor (see job)."""
+        self._turn.leaving.set()
+        self._stop_until = self._stop_until or time.monotonic() + STOPS_WITHIN
+        while (exchange := self.sending) is not None and time.monotonic() < self._stop_until:
+            if exchange.request.endpoint == "extra-single-image":
                 return  # has no task id, and cannot be interrupted
             with suppress(WebUIError):
-                interrupt_if_ours(self.client, sending.task_id)
-            pause.wait(0.1)
-
-
-def interrupt_if_ours(client: WebUIClient, task_id: str) -> bool:
-    """Interrupt the WebUI if the job that runs there is ``task_id``; returns whether it was.
-
-    Where the WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
-    guess would cost a stranger's picture, a right one only the rest of ours.
-    """
-    try:
-        progress = client.task_progress(task_id)
-    except NotFound:
-        return False
-    if progress is None or not progress.active:
-        return False
-    client.interrupt()
-    return True
+                if exchange.job.stop():
+                    return
+            wait([exchange.answer], timeout=STOP_POLL)

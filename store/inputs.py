@@ -1,7 +1,7 @@
-"""The project's store: files given with jobs, kept by what is in them.
+"""Files given with jobs, copied into a store and named by their content's hash.
 
-A job's parameters carry only references (Prefect bounds a run's parameters at 512 KB), and a job that waits
-for its night still finds its files, whatever became of the originals.
+A job's parameters carry only references (Prefect bounds a run's parameters at 512 KB), and a queued job still finds
+its files when the originals have changed or gone.
 """
 
 from __future__ import annotations

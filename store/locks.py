@@ -1,41 +1,33 @@
-"""Locks that the operating system frees when their process dies, SIGKILL included."""
+"""File locks that the operating system frees when their process dies, SIGKILL included. Linux and macOS (flock)."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
-from typing import Protocol
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
-class Held(Protocol):
-    """A lock that is held."""
+class Held:
+    """A lock that is held, until ``release`` or the process's end."""
 
-    def release(self) -> None: ...
-
-
-class _Flock:
     def __init__(self, handle: int) -> None:
         self._handle = handle
 
     def release(self) -> None:
         if self._handle >= 0:
-            os.close(self._handle)  # closing is unlocking; a forked child must not keep it, so it is not inherited
+            os.close(self._handle)  # which unlocks: no other process has this handle
             self._handle = -1
 
 
 def hold(path: Path, *, wait: bool = True) -> Held | None:
-    """Lock the file ``path`` for this process; None when it is taken and ``wait`` is off, or when it is gone.
+    """Lock the file ``path`` for this process; None when it does not exist, or is locked and ``wait`` is off.
 
-    Waiting blocks in the kernel, so the lock is had at the moment it comes free. Where there is no ``flock``,
-    filelock does the same by polling.
+    Waiting blocks in the kernel: the lock is had as soon as it is free. A forked child that does not exec keeps the
+    lock as well.
+
+    Raises:
+        PermissionError: the file belongs to another user who lets nobody write it.
     """
-    if fcntl is None:
-        return _hold_by_polling(path, wait)
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -48,15 +40,4 @@ def hold(path: Path, *, wait: bool = True) -> Held | None:
     except BaseException:
         os.close(handle)
         raise
-    return _Flock(handle)
-
-
-def _hold_by_polling(path: Path, wait: bool) -> Held | None:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(f"{path}.lock")
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        return None
-    return lock
+    return Held(handle)

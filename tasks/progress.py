@@ -1,7 +1,6 @@
 """Progress: what the WebUI says of our job, as a bar that only goes forward, artifacts and log lines.
 
-Progress is advice. The poller never blocks, slows or fails a generation, skips what it cannot have, and stops at
-once; where nothing can be had, stage boundaries still move the bar.
+Progress is advice; where nothing can be had, stage boundaries still move the bar.
 """
 
 from __future__ import annotations
@@ -10,8 +9,6 @@ import threading
 import time
 from contextlib import suppress
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
-from typing import Protocol
 from uuid import UUID
 
 from prefect import get_run_logger, task
@@ -26,113 +23,16 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import FlowRunContext
 
-from gpu.progress import ALMOST, Countdown, Reading, RequestBar
+from gpu.exchange import Exchange
+from gpu.poller import poll
+from gpu.progress import ALMOST, Reading
 from gpu.request import Request
-from gpu.sender import Sender, Sending
+from gpu.sender import Sender
 from store.settings import settings
 from tasks.checkpoint import SWITCH
-from webui.client import WebUIClient
-from webui.errors import NotFound
 
 FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for its artifacts
 WRITE_EVERY = 1.0  # seconds between two writes of the artifacts: Prefect's SQLite has one writer
-
-
-class Listener(Protocol):
-    """What hears of progress."""
-
-    def __call__(self, sending: Sending, bar: float, eta: float | None, reading: Reading) -> None: ...
-
-
-def look(client: WebUIClient, sending: Sending, preview_id: int | None = None) -> Reading | None:
-    """One look at our own job; None where there is nothing to be said of it.
-
-    By task id where the WebUI has ``/internal/progress``, else what ``/sdapi/v1/progress`` says of whatever runs. The
-    step comes from the latter, which knows no ids, so it is told only while our id is the active one.
-    """
-    try:
-        ours = client.task_progress(
-            sending.task_id, live_preview=preview_id is not None, id_live_preview=preview_id or -1
-        )
-        if ours is None or not ours.active:
-            return None
-    except NotFound:
-        ours = None
-    shared = client.get_progress()
-    if shared is not None and (shared.state.interrupted or shared.state.skipped):
-        sending.interrupted = True
-    if ours is not None:
-        fraction, eta = ours.progress or 0.0, ours.eta
-    elif shared is not None:
-        fraction, eta = shared.progress, shared.eta_relative
-    else:
-        return None
-    # While a job is set up, and after a model load, sampling_steps is still the last job's.
-    current = ours is not None and shared is not None and shared.state.sampling_step > 0
-    return Reading(
-        fraction,
-        eta,
-        jobs=max(1, shared.state.job_count) if shared else 1,
-        step=shared.state.sampling_step if shared and current else None,
-        steps=shared.state.sampling_steps if shared and current else None,
-        preview=ours.live_preview if ours else None,
-        preview_id=ours.id_live_preview if ours else -1,
-    )
-
-
-def poll(
-    sender: Sender,
-    stop: threading.Event,
-    listener: Listener,
-    *,
-    interval: float,
-    preview_every: float = 0.0,
-) -> None:
-    """Report on whatever the sender is sending, every ``interval`` seconds, until ``stop`` is set.
-
-    Looks are taken in a thread of their own, so that one that hangs is not waited for when the stage ends.
-    """
-    looks: SimpleQueue[tuple[Sending, Reading | None]] = SimpleQueue()
-    wanted: SimpleQueue[tuple[Sending, int | None] | None] = SimpleQueue()
-
-    def take_looks() -> None:
-        while (ask := wanted.get()) is not None:
-            sending, preview_id = ask
-            try:
-                looks.put((sending, look(sender.client, sending, preview_id)))
-            except Exception:  # whatever it was: this look is skipped
-                looks.put((sending, None))
-
-    threading.Thread(target=take_looks, name="progress-look", daemon=True).start()
-    bar, countdown, of = RequestBar(), Countdown(), ""
-    previewed, preview_id = 0.0, -1
-    asked = False
-    try:
-        while not stop.is_set():
-            sending = sender.sending
-            if sending is not None and not asked:
-                due = preview_every > 0 and time.monotonic() - previewed >= preview_every
-                wanted.put((sending, preview_id if due else None))
-                asked = True
-                previewed = time.monotonic() if due else previewed
-            if asked:
-                try:
-                    sending, reading = looks.get(timeout=min(interval, 0.5))
-                except Empty:
-                    continue  # a slow look: `stop` is seen all the same
-                asked = False
-                if reading is not None and sender.sending is sending:
-                    if sending.task_id != of:
-                        of = sending.task_id
-                        bar, countdown = RequestBar(sending.request.phases), Countdown()
-                    preview_id = reading.preview_id if reading.preview else preview_id
-                    shown = bar.read(reading)
-                    eta = countdown.read(reading.fraction, reading.eta)
-                    with suppress(Exception):  # whoever hears of it cannot stop the polling either
-                        listener(sending, shown, eta, reading)
-            stop.wait(interval)
-    finally:
-        wanted.put(None)
 
 
 class JobProgress:
@@ -255,11 +155,12 @@ def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -
     logger = get_run_logger()
     logged = -1
 
-    def listener(sending: Sending, bar: float, eta: float | None, reading: Reading) -> None:
+    def listener(exchange: Exchange, bar: float, eta: float | None, reading: Reading) -> None:
         nonlocal logged
-        text = line(sending.request, bar, eta, reading)
-        job.moved(sending.request, bar, text)
-        if sending.request.stage == stage and (tenth := int(10 * job.fraction)) > logged:
+        request = exchange.request
+        text = line(request, bar, eta, reading)
+        job.moved(request, bar, text)
+        if request.stage == stage and (tenth := int(10 * job.fraction)) > logged:
             logged = tenth
             logger.info(text)
         if reading.preview:

@@ -56,9 +56,9 @@ def test_imports_go_one_way(room: str) -> None:
         assert used <= ROOMS[room], f"{path.relative_to(PROJECT)} imports {used - ROOMS[room]}"
 
 
-def test_the_webuis_protocol_knows_no_prefect() -> None:
+def test_the_webuis_protocol_and_the_gpu_know_no_prefect() -> None:
     assert len(list(modules("webui"))) > 10
-    for path in modules("webui"):
+    for path in modules("webui", "gpu", "store"):
         assert not [name for name in imports(path) if name.partition(".")[0] == "prefect"], path
 
 

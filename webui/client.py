@@ -1,31 +1,19 @@
-"""The client: one method per endpoint, and the only place where HTTP becomes a typed error."""
+"""The client of a WebUI's REST API: one method per endpoint."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import io
-import json
 import logging
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, Self, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
-import requests
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
-from requests.utils import get_netrc_auth
-from urllib3.exceptions import ReadTimeoutError
-from urllib3.util.retry import Retry
+from pydantic import BaseModel
 
-from webui.errors import AnswerLost, BadAnswer, BrokenImage, CallTimedOut, NotFound, Unreachable, from_status
-from webui.models import Checkpoint, Generation, ImageInfo, Names, ProgressInfo, TaskProgress
+from webui.errors import NotFound, WebUIError
+from webui.http import HTTPClient, Received, Timeouts, encoded
+from webui.models import Checkpoint, Generation, Names, ProgressInfo, TaskProgress
+
+__all__ = ["Received", "Timeouts", "WebUIClient", "encoded"]
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class _Pending(BaseModel):
@@ -36,98 +24,8 @@ class _ADetailerModels(BaseModel):
     ad_model: list[str] = []
 
 
-class _Announced(io.BytesIO):
-    """A body that says when it was read to its end: all of it is on the wire by then."""
-
-    def __init__(self, content: bytes, on_sent: Callable[[], None]) -> None:
-        super().__init__(content)
-        self._on_sent = on_sent
-
-    def read(self, size: int | None = -1) -> bytes:
-        part = super().read(size)
-        if not part:
-            self._on_sent()
-        return part
-
-
-class Timeouts(BaseModel):
-    """Seconds. ``connect`` and ``progress`` are what seasoned pipelines for this API settled on."""
-
-    connect: float = 3.0
-    progress: float = 5.0
-    call: float = 15.0
-    generation: float = 1800.0
-
-
-class _OnceMoreWhenStale(Retry):
-    """A GET whose idle connection the server had just closed is sent again; one that timed out is not, or every
-    time-out would last twice as long as it says."""
-
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: Any = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> Self:
-        if isinstance(error, ReadTimeoutError):
-            raise error
-        return super().increment(method, url, response, error, _pool, _stacktrace)
-
-
-class WebUIClient:
-    """A WebUI at ``base_url``, speaking its REST API.
-
-    Every method raises a :class:`webui.errors.WebUIError`, save ``get_progress`` and ``task_progress``, which
-    answer None instead: progress is advice. Safe to use from several threads.
-
-    Args:
-        base_url: where it answers, such as ``http://127.0.0.1:7860``.
-        user, password: of ``--api-auth``; sent as basic authentication, never shown.
-        verify: whether to check the TLS certificate, or the path of a CA bundle to check it with.
-        timeouts: seconds for each kind of call.
-
-    Raises:
-        ValueError: the address holds a password, which would show in every message, or the CA bundle is not there.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        user: str = "",
-        password: str = "",
-        verify: bool | str = True,
-        timeouts: Timeouts | None = None,
-    ) -> None:
-        if "@" in urlsplit(base_url).netloc:
-            raise ValueError("the WebUI's address must not hold credentials: give user and password on their own")
-        if isinstance(verify, str) and not Path(verify).exists():
-            raise ValueError(f"the CA bundle {verify} is not on this machine")
-        self.base_url = base_url.rstrip("/")
-        self.timeouts = timeouts or Timeouts()
-        self._session = requests.Session()
-        # What the environment says (proxies, a CA bundle, ~/.netrc) is read here once: requests would read it again
-        # for each call, half a millisecond in which the GPU waits.
-        given = self._session.merge_environment_settings(self.base_url, {}, None, verify, None)
-        self._session.proxies, self._session.verify = given["proxies"], given["verify"]
-        # As bytes: requests would refuse what is not in Latin-1, and show it in the error.
-        own = HTTPBasicAuth(user.encode(), password.encode()) if user else None
-        self._session.auth = own or get_netrc_auth(self.base_url)
-        self._session.trust_env = False
-        # A server closes an idle connection whenever it likes; a GET that met that moment is simply sent again.
-        # A POST never is: a generation must not run twice by accident.
-        stale = _OnceMoreWhenStale(total=1, connect=0, read=1, status=0, other=0, allowed_methods={"GET"})
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=stale, pool_maxsize=8))
-
-    def __repr__(self) -> str:
-        return f"WebUIClient({self.base_url!r})"
-
-    def close(self) -> None:
-        self._session.close()
+class WebUIClient(HTTPClient):
+    """A WebUI's REST API. Every method raises a :class:`webui.errors.WebUIError`, save ``get_progress``."""
 
     # -- generating ----------------------------------------------------------------------------------------
 
@@ -143,72 +41,37 @@ class WebUIClient:
         """``POST /sdapi/v1/extra-single-image``: one upscaled picture, encoded."""
         return self.send("extra-single-image", encoded(payload)).image()
 
-    def send(self, endpoint: str, body: bytes, *, on_sent: Callable[[], None] = lambda: None) -> Received:
-        """Any of the three above for those who count the GPU's milliseconds: encoded before, decoded after.
-
-        Blocks for as long as the GPU takes. What was sent and not answered is AnswerLost.
-
-        Args:
-            body: the payload as JSON.
-            on_sent: called when all of it is on the wire.
-        """
-        asked = self._name("POST", f"/sdapi/v1/{endpoint}")
-        try:
-            response = self._session.post(
-                f"{self.base_url}/sdapi/v1/{endpoint}",
-                data=_Announced(body, on_sent),
-                headers={"Content-Type": "application/json"},
-                timeout=(self.timeouts.connect, self.timeouts.generation),
-            )
-        except requests.ConnectTimeout as error:
-            raise Unreachable(self._unreachable(asked, error)) from None
-        except requests.Timeout:
-            raise AnswerLost(
-                f"{asked} was not answered in {self.timeouts.generation:g} s. "
-                "If pictures really take that long, raise the connection's generation time-out"
-            ) from None
-        except requests.ConnectionError as error:
-            if _was_refused(error):
-                raise Unreachable(self._unreachable(asked, error)) from None
-            raise AnswerLost(
-                f"{asked} was sent, but the connection broke before the answer ({_cause(error)}). "
-                "The WebUI keeps no results: the picture has to be painted again"
-            ) from None
-        except requests.RequestException as error:
-            raise AnswerLost(f"{asked} was sent, but its answer could not be read ({_cause(error)})") from None
-        if response.status_code != 200:
-            _json(asked, response)  # raises
-        return Received(asked, response)
-
     # -- progress ------------------------------------------------------------------------------------------
 
     def get_progress(self, *, skip_current_image: bool = True) -> ProgressInfo | None:
         """``GET /sdapi/v1/progress``: the running job, whoever's it is; None when idle or when it failed."""
-        info = self._advice(lambda: self.job_state(skip_current_image=skip_current_image))
-        return info if info is not None and info.state.running else None
+        try:
+            info = self.job_state(skip_current_image=skip_current_image)
+        except WebUIError as error:
+            logger.debug("progress could not be had: %s", error)
+            return None
+        return info if info.state.running else None
 
     def task_progress(
-        self, task_id: str, *, live_preview: bool = False, id_live_preview: int = -1
-    ) -> TaskProgress | None:
-        """``POST /internal/progress`` of one task id; None when it failed.
+        self,
+        task_id: str,
+        *,
+        live_preview: bool = False,
+        id_live_preview: int = -1,
+        timeout: float | None = None,
+    ) -> TaskProgress:
+        """``POST /internal/progress`` of one task id; an id that it does not know has none of the three flags.
 
         Raises:
             NotFound: this WebUI has no ``/internal`` routes (``--nowebui``).
         """
+        path = "/internal/progress"
         asked = {"id_task": task_id, "live_preview": live_preview, "id_live_preview": id_live_preview}
-        return self._advice(
-            lambda: TaskProgress.model_validate(
-                self._call("POST", "/internal/progress", json=asked, timeout=self.timeouts.progress)
-            ),
-            unless=NotFound,
-        )
+        body = self._call("POST", path, json=asked, timeout=timeout or self.timeouts.progress)
+        return self._parse(TaskProgress, path, body)
 
     def job_state(self, *, skip_current_image: bool = True) -> ProgressInfo:
-        """``GET /sdapi/v1/progress``, idle or not.
-
-        Raises:
-            WebUIError: it could not be had.
-        """
+        """``GET /sdapi/v1/progress``, idle or not."""
         params = {"skip_current_image": str(skip_current_image).lower()}
         body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=self.timeouts.progress)
         return self._parse(ProgressInfo, "/sdapi/v1/progress", body)
@@ -306,140 +169,3 @@ class WebUIClient:
         except NotFound:
             return None
         return str(body.get("version")) if isinstance(body, dict) else str(body)
-
-    # -- HTTP ----------------------------------------------------------------------------------------------
-
-    def _call(self, method: str, path: str, *, timeout: float | None = None, **arguments: Any) -> Any:
-        """A short call's decoded JSON."""
-        asked = self._name(method, path)
-        seconds = timeout or self.timeouts.call
-        try:
-            response = self._session.request(
-                method,
-                self.base_url + path,
-                timeout=(self.timeouts.connect, seconds),
-                **arguments,
-            )
-        except requests.Timeout as error:
-            if isinstance(error, requests.ConnectTimeout):
-                raise Unreachable(self._unreachable(asked, error)) from None
-            raise CallTimedOut(f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs") from None
-        except requests.RequestException as error:
-            raise Unreachable(self._unreachable(asked, error)) from None
-        return _json(asked, response)
-
-    def _list(self, kind: type[T], path: str) -> list[T]:
-        return self._parse(list[kind], path, self._call("GET", path))  # type: ignore[valid-type]
-
-    def _parse(self, kind: type[T], path: str, body: Any) -> T:
-        try:
-            return _adapter(kind).validate_python(body)  # type: ignore[arg-type]
-        except ValidationError as error:
-            raise BadAnswer(f"{self._name('GET', path)} was answered in an unknown form: {error}") from None
-
-    def _advice(self, ask: Callable[[], T], unless: type[Exception] | tuple[()] = ()) -> T | None:
-        try:
-            return ask()
-        except unless:
-            raise
-        except Exception as error:
-            logger.debug("progress could not be had: %s", error)
-            return None
-
-    def _name(self, method: str, path: str) -> str:
-        return f"{method} {self.base_url}{path}"
-
-    def _unreachable(self, asked: str, error: Exception) -> str:
-        return f"{asked} could not be reached ({_cause(error)}). Is the WebUI running, with --api, at this address?"
-
-
-class Received:
-    """The answer to a generation as it came over the wire. Decoding takes milliseconds that the GPU need not wait."""
-
-    def __init__(self, asked: str, response: requests.Response) -> None:
-        self._asked, self._response = asked, response
-
-    def generation(self) -> Generation:
-        """What txt2img and img2img made.
-
-        Raises:
-            BadAnswer, BrokenImage: it is something else.
-        """
-        answer = _json(self._asked, self._response)
-        try:
-            info = ImageInfo.model_validate(json.loads(answer["info"]))
-            images = [_decoded(self._asked, image) for image in answer["images"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadAnswer(
-                f"{self._asked} was answered with 200, but not with pictures and their info: {error!r}"
-            ) from error
-        return Generation(images[info.index_of_first_image :], info)
-
-    def image(self) -> bytes:
-        """What extra-single-image made.
-
-        Raises:
-            BadAnswer, BrokenImage: it is something else.
-        """
-        answer = _json(self._asked, self._response)
-        return _decoded(self._asked, answer.get("image") if isinstance(answer, dict) else None)
-
-
-def encoded(payload: dict[str, Any]) -> bytes:
-    """A payload as the JSON to send."""
-    return json.dumps(payload, allow_nan=False).encode()
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
-
-
-def _json(asked: str, response: requests.Response) -> Any:
-    """An answer's decoded body.
-
-    Raises:
-        WebUIError: the status is not 200, or there is no JSON in it.
-    """
-    try:
-        body = response.json()
-    except ValueError:
-        body = response.text
-        if response.status_code == 200:
-            raise BadAnswer(
-                f"{asked} was answered with 200, but not with JSON: {body[:80]!r}. "
-                "Is this address a WebUI's, started with --api?"
-            ) from None
-    if response.status_code != 200:
-        raise from_status(asked, response.status_code, body)
-    return body
-
-
-def _decoded(asked: str, image: object) -> bytes:
-    """A base64 picture, with or without a data URI's head, as bytes."""
-    if not isinstance(image, str):
-        raise BadAnswer(f"{asked} was answered with 200, but without a picture")
-    try:
-        return base64.b64decode(image.partition(",")[2] if image.startswith("data:") else image, validate=True)
-    except binascii.Error as error:
-        raise BrokenImage(f"{asked} was answered with a picture that is no base64: {error}") from error
-
-
-def _was_refused(error: requests.ConnectionError) -> bool:
-    """Whether the request never left: nobody listened, or there is no such host."""
-    text = repr(error)
-    return "NewConnectionError" in text or "NameResolution" in text or "SSLError" in text
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, in words: requests wraps it three deep and repeats the address in each."""
-    reason: Any = error
-    while True:
-        inner = getattr(reason, "reason", None)
-        if not isinstance(inner, BaseException):
-            inner = next((arg for arg in getattr(reason, "args", ()) if isinstance(arg, BaseException)), None)
-        if inner is None or inner is reason:
-            break
-        reason = inner
-    text = str(reason).rpartition(": ")[2] or type(reason).__name__
-    return text

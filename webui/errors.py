@@ -4,6 +4,7 @@
     ├── Unreachable            nothing answered: refused, reset, no such host, TLS          (transient)
     │   └── CallTimedOut       a short call took longer than its time-out                   (transient)
     ├── AnswerLost             a generation was sent and its answer never came              (transient)
+    ├── Stalled                our job runs, and its progress stands still           (transient), once
     ├── CallFailed             an HTTP status other than 200
     │   ├── Unavailable        502, 503, 504                                                (transient)
     │   ├── NotAuthenticated   401, 403
@@ -50,6 +51,15 @@ class AnswerLost(WebUIError):
     """A generation was sent and the connection broke, or timed out, before its answer.
 
     A WebUI keeps no results for API callers, so the picture must be painted again.
+    """
+
+    transient = True
+
+
+class Stalled(WebUIError):
+    """Our job runs and its progress stands still, longer than its steps explain.
+
+    Another try may succeed once; whoever sees a request stall a second time sets ``transient`` to False on the error.
     """
 
     transient = True

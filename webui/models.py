@@ -56,7 +56,7 @@ class Checkpoint(Answer):
         return info.sd_model_name in (self.stem, self.model_name)
 
 
-class Job(Answer):
+class State(Answer):
     """The ``state`` of ``/sdapi/v1/progress``: the WebUI's one running job, whoever's it is."""
 
     skipped: bool = False
@@ -80,7 +80,7 @@ class ProgressInfo(Answer):
 
     progress: float = 0.0
     eta_relative: float = 0.0
-    state: Job = Field(default_factory=Job)
+    state: State = Field(default_factory=State)
     current_image: str | None = None
     textinfo: str | None = None
 

@@ -29,10 +29,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed, Scheduled
 
 from blocks.connection import WebUI
-from gpu.inflight import orphans
-from gpu.sender import interrupt_if_ours
+from gpu.job import OrphanedJobs
 from webui.client import WebUIClient
-from webui.errors import NotFound, WebUIError
 
 LOOK = 2.0  # seconds between two looks at the runs
 INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
@@ -115,46 +113,9 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
             processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE and os.name == "posix" else signal.SIGTERM)
 
 
-class OrphanedJobs:
-    """Interrupts jobs at WebUIs whose run is dead, again and again until they are gone. Only ours, ever.
-
-    Again, because an interrupt that comes before a job begins is lost, and because the dead run's job may still be
-    waiting in the WebUI's queue.
-    """
-
-    def __init__(self) -> None:
-        self._gone: set[str] = set()  # task ids that the WebUI did not know at the last look
-
-    def look(self) -> int:
-        """One look; returns how many are left."""
-        left = 0
-        for note, base_url, task_id in orphans():
-            if self._is_over(base_url, task_id):
-                note.unlink(missing_ok=True)
-                self._gone.discard(task_id)
-            else:
-                left += 1
-        return left
-
-    def _is_over(self, base_url: str, task_id: str) -> bool:
-        client = _client_for(base_url)
-        try:
-            if interrupt_if_ours(client, task_id):
-                logger.warning("interrupted %s at %s: its run is dead", task_id, base_url)
-                return False
-            job = client.task_progress(task_id)
-            if job is None or job.active or job.queued:
-                return False
-        except NotFound:
-            return True  # no /internal routes: nobody can tell whose job runs
-        except WebUIError:
-            return False
-        finally:
-            client.close()
-        # Twice: a request that was just sent is neither queued nor active yet.
-        again = task_id in self._gone
-        self._gone.add(task_id)
-        return again
+def orphaned_jobs() -> OrphanedJobs:
+    """What dead runs left at any WebUI, reached with its connection's user and password."""
+    return OrphanedJobs(_client_for)
 
 
 def _client_for(base_url: str) -> WebUIClient:

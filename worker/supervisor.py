@@ -93,7 +93,7 @@ def say_goodbye() -> None:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     psutil.wait_procs(runs, timeout=GOODBYE)
-    jobs, deadline = recovery.OrphanedJobs(), time.monotonic() + GOODBYE / 2
+    jobs, deadline = recovery.orphaned_jobs(), time.monotonic() + GOODBYE / 2
     while jobs.look() and time.monotonic() < deadline:
         time.sleep(recovery.INTERRUPT_AGAIN)
 
@@ -156,7 +156,7 @@ async def _recover_runs() -> None:
 
 
 async def _interrupt_orphans() -> None:
-    jobs = recovery.OrphanedJobs()
+    jobs = recovery.orphaned_jobs()
     while True:
         await asyncio.to_thread(jobs.look)
         await asyncio.sleep(recovery.INTERRUPT_AGAIN)

@@ -1,5 +1,6 @@
 """One run at a time, first come, first served, nobody waits for the dead."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -115,19 +116,76 @@ def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui:
 def test_the_next_one_hears_when_the_webui_was_last_seen_free(webui: str) -> None:
     first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
     first.take()
-    first.give_back(free_at=12.5)
+    first.give_back(idle_at=12.5)
     second.take()
-    assert second.free_at == 12.5
+    assert second.idle_at == 12.5
     second.give_back()
     assert first.take() is False
-    assert first.free_at < 0, "the second one saw nothing"
+    assert first.idle_at < 0, "the second one saw nothing"
     first.give_back()
 
 
 def test_a_clock_that_began_anew_is_not_believed(webui: str) -> None:
     first, second = (Lease(webui, run=name, name=name) for name in ("first", "second"))
     first.take()
-    first.give_back(free_at=time.monotonic() + 1000)
+    first.give_back(idle_at=time.monotonic() + 1000)
     second.take()
-    assert second.free_at < 0
+    assert second.idle_at < 0
     second.give_back()
+
+
+# -- two users on one host -----------------------------------------------------------------------------------
+
+TAKE = """
+import os, sys
+from gpu import lease
+os.setgid(int(sys.argv[3]))
+os.setuid(int(sys.argv[3]))
+with lease.Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_what_the_lease_leaves_is_open_to_every_user_whatever_the_umask(webui: str, tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with Lease(webui, run="1", name="one"):
+            folder = tmp_path / "darkroom-leases"
+            modes = {path.name: path.stat().st_mode & 0o7777 for path in (folder, *folder.rglob("*"))}
+    finally:
+        os.umask(before)
+    assert modes.pop("idle-at") == modes.pop("00000001.ticket") == 0o666
+    assert set(modes.values()) == {0o1777}
+    assert len(modes) == 2
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act as two other users")
+def test_a_second_user_waits_for_the_first_takes_over_and_passes_by_their_dead(
+    webui: str, processes: list, tmp_path: Path
+) -> None:
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path(folder.anchor):
+            folder.chmod(folder.stat().st_mode | 0o711)
+    tmp_path.chmod(0o1777)
+
+    def user(name: str, uid: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", TAKE, webui, name, str(uid)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        processes.append(process)
+        return process
+
+    first = user("first", 64001)
+    assert first.stdout.readline() == "held\n"
+    second = user("second", 64002)
+    queued(webui, "second")
+    first.stdin.write("\n")
+    first.stdin.flush()
+    assert second.stdout.readline() == "held\n"
+    second.send_signal(signal.SIGKILL)
+    second.wait()
+    third = user("third", 64001)
+    assert third.stdout.readline() == "held\n"
+    assert [ticket.name for ticket in queue_of(webui)] == ["third"]

@@ -14,9 +14,12 @@ import pytest
 import requests
 
 from gpu import sender as senders
+from gpu import turn as turns
+from gpu.job import Job
 from gpu.lease import Lease
 from gpu.request import Request
-from gpu.sender import Sender, interrupt_if_ours
+from gpu.sender import Sender
+from gpu.turn import Turn
 from tests.requesting import PATIENCE, Stranger, arm, painted, request_for, until
 from webui.client import Received, Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -124,7 +127,7 @@ def test_a_following_request_that_cannot_be_prepared_costs_only_itself(server: E
 def test_a_picture_is_decoded_only_when_the_next_request_is_on_the_wire(
     server: EmbeddedWebUI, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(senders, "HEAD_START", PATIENCE)
+    monkeypatch.setattr(senders, "NEXT_IS_SENT_WITHIN", PATIENCE)
     plan = [request_for(server, number) for number in (1, 2)]
     sender.plan(plan)
     on_the_wire = []
@@ -146,7 +149,7 @@ def test_a_picture_is_decoded_only_when_the_next_request_is_on_the_wire(
 def test_what_the_run_before_us_saw_free_is_not_looked_at_again(
     server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(senders, "STILL_FREE", PATIENCE)
+    monkeypatch.setattr(turns, "IDLE_FOR", PATIENCE)
     for name in ("first", "second"):
         looks = len(server.requests.of("GET", "/sdapi/v1/progress"))
         request = request_for(server)
@@ -187,7 +190,7 @@ def test_a_strangers_second_batch_is_waited_for_too(server: EmbeddedWebUI, sende
     until("the second batch", lambda: server.state.job.startswith("Batch 2"))
     server.steps.advance(0)
     ours = asynchronously(sender, request_for(server))
-    threading.Event().wait(3 * senders.IDLE_POLL)
+    threading.Event().wait(3 * turns.STRANGER_POLL)
     assert len(server.requests.of("POST", "/sdapi/v1/txt2img")) == 1
     server.steps.release()
     assert ours.result(PATIENCE).generation.images
@@ -291,8 +294,8 @@ def test_a_cancel_leaves_a_strangers_job_alone_while_ours_waits_behind_it(
     server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Theirs began after we looked: ours stands in the WebUI's own queue."""
-    monkeypatch.setattr(senders, "GIVE_UP_INTERRUPTING", 0.5)
-    monkeypatch.setattr(Sender, "_wait_for_strangers", lambda self: None)
+    monkeypatch.setattr(senders, "STOPS_WITHIN", 0.5)
+    monkeypatch.setattr(Turn, "wait", lambda self: None)
     server.steps.hold()
     stranger = Stranger(server, steps=4)
     assert server.steps.wait_for(0, PATIENCE)
@@ -358,8 +361,7 @@ def test_a_half_denoised_picture_is_refused(server: EmbeddedWebUI, sender: Sende
 def test_what_the_poller_saw_counts_when_the_flag_is_down_again(server: EmbeddedWebUI, sender: Sender) -> None:
     server.steps.hold()
     ours = asynchronously(sender, request_for(server))
-    until("it is at the WebUI", lambda: sender.sending)
-    sender.sending.interrupted = True
+    until("it is at the WebUI", lambda: sender.sending).job.interrupted = True
     server.steps.release()
     with pytest.raises(Interrupted):
         ours.result(PATIENCE)
@@ -376,5 +378,5 @@ def test_without_internal_routes(tmp_path: Path, home: Path) -> None:
             assert sender.answer(request).generation.images
         with pytest.raises(NotFound):
             client.task_progress("task(ours)")
-        assert interrupt_if_ours(client, "task(ours)") is False
+        assert Job(client, "task(ours)").stop(), "there is nothing that could be done"
         assert not bare.requests.of("POST", "/sdapi/v1/interrupt"), "nobody can tell whose job runs"

@@ -92,6 +92,7 @@ def test_the_job_never_goes_back_and_is_full_only_at_the_end(written: Written) -
     assert seen[-1] == pytest.approx(99)
     job.end()
     assert job.total == 100
+    job.flush()
 
 
 def test_a_checkpoint_that_is_loaded_moves_no_bar(written: Written) -> None:
@@ -99,6 +100,7 @@ def test_a_checkpoint_that_is_loaded_moves_no_bar(written: Written) -> None:
     job.begin("txt2img", 1)
     job.moved(request().model_copy(update={"stage": "checkpoint"}), 0.9, "loading oil.safetensors")
     assert job.fraction == 0
+    job.flush()
 
 
 def test_artifacts_are_written_at_most_once_a_second(written: Written) -> None:

@@ -16,10 +16,12 @@ import pytest
 import requests
 from PIL import Image
 
+from gpu.exchange import Exchange
+from gpu.job import Job
+from gpu.poller import poll
 from gpu.progress import ALMOST, Countdown, Reading, RequestBar
 from gpu.request import Picture, Request
-from gpu.sender import Sender, Sending
-from tasks.progress import look, poll
+from gpu.sender import Sender
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -36,7 +38,7 @@ def polling(sender: Sender, listener: Any = None, interval: float = 0.02, **more
     """A poller beside a sender; what it told is in the list."""
     heard: Heard = []
 
-    def hear(sending: Sending, bar: float, eta: float | None, reading: Reading) -> None:
+    def hear(exchange: Exchange, bar: float, eta: float | None, reading: Reading) -> None:
         heard.append((bar, eta, reading))
 
     stop = threading.Event()
@@ -171,6 +173,31 @@ def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, sender:
     assert len(previews) == len(set(previews)), "an unchanged preview is not sent again"
 
 
+def test_each_picture_has_its_own_live_previews(server: EmbeddedWebUI, sender: Sender) -> None:
+    """A WebUI counts its previews anew for each job, so the second picture's have the numbers of the first's."""
+    with polling(sender, preview_every=0.05) as heard:
+        for number in (1, 2):
+            server.steps.hold()
+            server.steps.advance(15)
+            ours = sent(sender, request_for(server, number, steps=20))
+            until("its preview comes", lambda number=number: len({r.preview for *_, r in heard if r.preview}) >= number)
+            server.steps.release()
+            ours.result(PATIENCE)
+
+
+def test_a_picture_of_the_job_before_is_no_preview(server: EmbeddedWebUI, sender: Sender) -> None:
+    """A WebUI keeps the last job's picture until it begins the next one, whose id is the active one by then."""
+    server.steps.hold()
+    ours = sent(sender, request_for(server, steps=20))
+    assert server.steps.wait_for(0, PATIENCE)
+    job = until("it is at the WebUI", lambda: sender.sending).job
+    server.state.assign_current_image(Image.new("RGB", (64, 64), "red"))
+    reading = until("it is looked at", lambda: job.progress(-1))
+    assert reading.preview is None
+    server.steps.release()
+    ours.result(PATIENCE)
+
+
 def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, sender: Sender) -> None:
     arm(server, kind="progress", how="backwards")
     server.steps.hold()
@@ -208,9 +235,8 @@ def test_the_step_is_told_only_while_our_id_is_the_active_one(server: EmbeddedWe
     server.steps.advance(2)
     stranger = Stranger(server, steps=5)
     assert server.steps.wait_for(2, PATIENCE)
-    ours = Sending(request_for(server), "task(ours)")
-    assert look(client, ours) is None, "the running job is somebody else's"
-    theirs = look(client, Sending(request_for(server), stranger.task))
+    assert Job(client, "task(ours)").progress() is None, "the running job is somebody else's"
+    theirs = Job(client, stranger.task).progress()
     assert theirs is not None
     assert (theirs.step, theirs.steps) == (server.state.sampling_step, 5)
     server.steps.release()
@@ -233,9 +259,9 @@ def test_an_interrupt_by_a_stranger_is_seen(server: EmbeddedWebUI, sender: Sende
     server.steps.hold()
     ours = sent(sender, request_for(server))
     assert server.steps.wait_for(0, PATIENCE)
-    sending = until("it is at the WebUI", lambda: sender.sending)
-    look(sender.client, sending)
-    assert not sending.interrupted
+    job = until("it is at the WebUI", lambda: sender.sending).job
+    job.progress()
+    assert not job.interrupted
     requests.post(f"{server.url}/sdapi/v1/interrupt", timeout=PATIENCE)
     server.steps.release()
     with pytest.raises(Interrupted):

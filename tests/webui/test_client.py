@@ -395,10 +395,8 @@ def test_get_progress_returns_progress_info(server: EmbeddedWebUI, client: WebUI
     assert info.progress == pytest.approx(info.current_step / 10 + 0.01)  # 0.01 is the WebUI's own
     assert info.current_image is None
     ours = client.task_progress("task(me)")
-    assert ours is not None
     assert (ours.active, ours.progress) == (True, pytest.approx(info.current_step / 10))
     strange = client.task_progress("task(another)")
-    assert strange is not None
     assert not (strange.active or strange.queued or strange.completed)
     server.steps.release()
     job.join(PATIENCE)
@@ -422,21 +420,24 @@ def test_get_progress_handles_timeout(server: EmbeddedWebUI, client: WebUIClient
     arm(server, kind="hang", path="*/progress", times=None)
     started = time.monotonic()
     assert client.get_progress() is None
-    assert client.task_progress("task(me)") is None
+    with pytest.raises(CallTimedOut):
+        client.task_progress("task(me)")
     assert time.monotonic() - started < 1.1, "each of the two is given 0.3 s, once"
 
 
 def test_get_progress_handles_connection_error() -> None:
     client = WebUIClient(f"http://127.0.0.1:{closed_port()}")
     assert client.get_progress() is None
-    assert client.task_progress("task(me)") is None
+    with pytest.raises(Unreachable):
+        client.task_progress("task(me)")
 
 
 @pytest.mark.parametrize(("status", "body"), [(500, {"error": "TypeError"}), (200, b"no json"), (200, [1]), (401, {})])
 def test_get_progress_returns_none_on_error(serve: Serve, status: int, body: Any) -> None:
     client = WebUIClient(serve(body, status).url)
     assert client.get_progress() is None
-    assert client.task_progress("task(me)") is None
+    with pytest.raises(WebUIError):
+        client.task_progress("task(me)")
 
 
 def test_progress_is_given_five_seconds_by_default() -> None:

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from gpu.inflight import InFlight, clear_orphans, orphans
+from gpu.job import Job, OrphanedJobs, orphaned_notes
 from tests.requesting import PATIENCE, Stranger, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -16,13 +16,15 @@ from webui.embedded.server import EmbeddedWebUI
 PAINTS = """
 import sys
 from contextlib import closing
-from gpu.inflight import InFlight
+from gpu.job import Job
 from webui.client import WebUIClient
 url, task = sys.argv[1:]
-with closing(InFlight(url, task)):
+client = WebUIClient(url)
+with closing(Job.create(client, task)) as job:
+    job.sending()
     print("sent", flush=True)
     body = {"prompt": "x", "steps": 50, "width": 64, "height": 64, "force_task_id": task}
-    WebUIClient(url).txt2img(body)
+    client.txt2img(body)
 """
 
 
@@ -35,9 +37,9 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
     try:
         assert process.stdout
         assert process.stdout.readline() == b"sent\n"
-        queued = WebUIClient(server.url)
-        until("it is at the WebUI", lambda: (p := queued.task_progress(task)) and (p.active or p.queued))
-        assert list(orphans()) == [], "its process lives"
+        job = Job(WebUIClient(server.url), task)
+        until("it is at the WebUI", lambda: (p := job.client.task_progress(task)).active or p.queued)
+        assert list(orphaned_notes()) == [], "its process lives"
     finally:
         process.kill()
         process.wait()
@@ -47,11 +49,13 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
 def test_the_job_of_a_killed_process_is_stopped(server: EmbeddedWebUI, client: WebUIClient, home: Path) -> None:
     server.steps.hold()
     killed_while_painting(server, home, "task(dead)")
-    assert [(url, task) for _, url, task in orphans(server.url)] == [(server.url, "task(dead)")]
-    assert list(orphans("http://elsewhere:7860")) == []
-    clear_orphans(client)
+    assert [(url, task) for _, url, task in orphaned_notes()] == [(server.url, "task(dead)")]
+    orphans = OrphanedJobs(lambda url: client)
+    assert orphans.look("http://elsewhere:7860") == 0
+    assert orphans.look() == 1, "interrupted, and looked at again"
     assert server.wait_until_idle(PATIENCE), "stopped though its sampler is held"
-    assert list(orphans()) == []
+    assert orphans.look(server.url) == 0
+    assert list(orphaned_notes()) == []
 
 
 def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
@@ -61,25 +65,27 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
     stranger = Stranger(server)
     assert server.steps.wait_for(0, PATIENCE)
     killed_while_painting(server, home, "task(dead-2)")
-    clear_orphans(client)
+    orphans = OrphanedJobs(lambda url: client)
+    assert orphans.look() == 1
     assert not server.requests.of("POST", "/sdapi/v1/interrupt")
-    assert [task for _, _, task in orphans()] == ["task(dead-2)"], "for the next look"
+    assert [task for _, _, task in orphaned_notes()] == ["task(dead-2)"], "for the next look"
     server.steps.advance(3)
     assert stranger.done()
     assert stranger.answer["images"]
     until("the dead one's is on the GPU", lambda: server.tasks.current == "task(dead-2)")
-    clear_orphans(client)
+    orphans.look()
     assert server.wait_until_idle(PATIENCE)
-    assert list(orphans()) == []
+    assert orphans.look() == 0
+    assert list(orphaned_notes()) == []
 
 
-def test_a_living_requests_note_is_nobodys_orphan(server: EmbeddedWebUI, client: WebUIClient) -> None:
-    with closing(InFlight(server.url, "task(alive)")) as living:
-        assert living.path.exists()
-        assert list(orphans()) == []
-        clear_orphans(client)
-        assert living.path.exists()
-    assert not living.path.exists()
+def test_a_living_requests_note_is_nobodys_orphan(client: WebUIClient, home: Path) -> None:
+    with closing(Job.create(client, "task(alive)")):
+        assert len(list((home / "inflight").glob("*.json"))) == 1
+        assert list(orphaned_notes()) == []
+        assert OrphanedJobs(lambda url: client).look() == 0
+        assert len(list((home / "inflight").glob("*.json"))) == 1
+    assert not list((home / "inflight").iterdir())
 
 
 def test_without_internal_routes_nothing_is_interrupted(tmp_path: Path, home: Path) -> None:
@@ -87,7 +93,7 @@ def test_without_internal_routes_nothing_is_interrupted(tmp_path: Path, home: Pa
         note = home / "inflight" / "gone.json"
         note.parent.mkdir(parents=True)
         note.write_text('{"base_url": "%s", "task_id": "task(gone)"}' % bare.url)  # noqa: UP031
-        clear_orphans(WebUIClient(bare.url))
+        assert OrphanedJobs(WebUIClient).look() == 0
         assert not bare.requests.of("POST", "/sdapi/v1/interrupt")
         assert not note.exists()
 
@@ -96,8 +102,8 @@ def test_a_webui_that_is_gone_keeps_the_note(home: Path) -> None:
     note = home / "inflight" / "gone.json"
     note.parent.mkdir(parents=True)
     note.write_text('{"base_url": "http://127.0.0.1:9", "task_id": "task(gone)"}')
-    clear_orphans(WebUIClient("http://127.0.0.1:9"))
+    assert OrphanedJobs(WebUIClient).look() == 1
     assert note.exists()
     note.write_text("half a n")
-    assert list(orphans()) == []
+    assert list(orphaned_notes()) == []
     assert not note.exists(), "what cannot be read helps nobody"

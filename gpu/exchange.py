@@ -1,0 +1,179 @@
+"""One request on its way to the WebUI, and its answer on the way back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpu.job import Job
+from gpu.request import Request
+from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
+from webui.client import Received, encoded
+from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.models import Generation, ImageInfo, State
+
+LOOK_EVERY = 5.0  # seconds between two looks for a hang
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the WebUI gave for a request; ``seconds`` from sending to answer."""
+
+    request: Request
+    received: Received
+    task_id: str
+    seconds: float
+
+    @cached_property
+    def generation(self) -> Generation:
+        """The pictures and their info, decoded when they are first looked at.
+
+        Raises:
+            BadAnswer, BrokenImage: they are something else.
+        """
+        if self.request.endpoint == "extra-single-image":
+            return Generation([self.received.image()], ImageInfo(all_seeds=list(self.request.seeds)))
+        return self.received.generation()
+
+
+class Exchange:
+    """A request, encoded and with its note on disk from the start; sent by a thread of its own.
+
+    Attributes:
+        sent: set when all of it is on the wire, or never will be.
+        answer: what came back, or why nothing did.
+    """
+
+    def __init__(self, request: Request, job: Job, turn: Turn) -> None:
+        self.request, self.job = request, job
+        self.sent = threading.Event()
+        self.answer: Future[Answer] = Future()
+        self.started = False
+        self._turn = turn
+        self._body = encoded(request.body(job.id))
+
+    def start(self, previous: Exchange | None, *, ahead: bool, is_last: Callable[[], bool]) -> None:
+        """Send it when ``previous`` is answered; ``ahead``: only if that succeeded.
+
+        ``is_last``: asked when the answer is here; if so, the GPU is given back.
+        """
+        self.started = True
+        # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
+        threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
+
+    def result(self) -> Answer:
+        """Wait for the answer, for as long as there is progress.
+
+        Raises:
+            Stalled: the job stood still, and was stopped.
+            AnswerLost: nothing was heard of it for the connection's generation time-out.
+            WebUIError: it failed, or somebody interrupted it.
+        """
+        every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
+        while not wait([self.answer], timeout=every).done:
+            if self.job.awaited:
+                self._refuse_a_hang()
+        return self.answer.result()
+
+    def _run(self, previous: Exchange | None, ahead: bool, is_last: Callable[[], bool]) -> None:
+        try:
+            if previous is not None and previous.answer.exception() is not None and ahead:
+                raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
+            self._turn.wait()
+            if self._turn.leaving.is_set():
+                raise Interrupted(f"{self.request.title} was not sent: its run is over")
+            answer = self._send()
+            if is_last():
+                self._turn.give_back()
+        except BaseException as error:
+            self._fail(error)
+        else:
+            with suppress(InvalidStateError):  # it was given up
+                self.answer.set_result(answer)
+        finally:
+            self.sent.set()
+
+    def _send(self) -> Answer:
+        started = time.monotonic()
+        self.job.sending()
+        try:
+            received = self.job.client.send(self.request.endpoint, self._body, on_sent=self._is_sent, wait=0)
+        except (AnswerLost, Unavailable):
+            self._lose()
+            raise
+        except BaseException:
+            self.job.close()
+            raise
+        seconds = time.monotonic() - started
+        self.job.close()
+        self._refuse_interrupted()
+        return Answer(self.request, received, self.job.id, seconds)
+
+    def _is_sent(self) -> None:
+        self.sent.set()
+        self._turn.say_it_is_over()
+
+    def _lose(self) -> None:
+        """The answer will not come, but the WebUI may paint on: the job is ours until it is over there."""
+        self.job.awaited = False
+        self._turn.lost.append(self.job)
+        with suppress(WebUIError):  # else it is tried again before the next request
+            self._turn.stop_lost()
+
+    def _refuse_interrupted(self) -> None:
+        """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
+
+        It stays up until the next job begins: ours is sent after this look, a stranger's may be faster, so the
+        progress poller watches it as well. Where the look fails, what the poller saw is all there is: a picture is
+        not thrown away because progress cannot be had.
+        """
+        if self.request.endpoint == "extra-single-image":
+            return
+        state = State()
+        if not self._turn.leaving.is_set():
+            with suppress(WebUIError):
+                state = self._turn.look()
+        if self.job.interrupted or (not state.running and (state.interrupted or state.skipped)):
+            raise Interrupted(
+                f"{self.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
+                "came back is dropped. To stop a job for good, cancel its run in Prefect"
+            )
+
+    def _refuse_a_hang(self) -> None:
+        """Give the request up when its progress stands still, or when nothing was heard of it for too long."""
+        pace, patience = self.job.pace, self.job.client.timeouts.generation
+        if self.request.endpoint != "extra-single-image":
+            with suppress(WebUIError):
+                self.job.progress()
+        if pace.still_for > (limit := min(pace.limit, patience)):
+            title = f"{self.request.title} stood still at the WebUI for {limit:.0f} s"
+            self._give_up(Stalled(f"{title}. It was interrupted; if that happens again, restart the WebUI"))
+        elif pace.seconds_without_news > patience:
+            self._give_up(
+                AnswerLost(
+                    f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen. "
+                    "If pictures really take that long, raise the connection's generation time-out"
+                )
+            )
+
+    def _give_up(self, error: WebUIError) -> None:
+        deadline = time.monotonic() + STOPS_WITHIN
+        while not self.answer.done() and time.monotonic() < deadline:
+            with suppress(WebUIError):
+                if self.job.stop():
+                    break
+            wait([self.answer], timeout=STOP_POLL)
+        self.job.awaited = False
+        if not self.answer.done():
+            self._turn.lost.append(self.job)
+            self._fail(error)
+        raise error
+
+    def _fail(self, error: BaseException) -> None:
+        with suppress(InvalidStateError):  # it was given up
+            self.answer.set_exception(error)

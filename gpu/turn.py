@@ -1,0 +1,131 @@
+"""When a request may be sent: this host's lease is ours, and the WebUI is done with the jobs that were there before.
+
+A stranger is anybody else who uses the WebUI: a person at its page, another program, a worker on another host. Their
+jobs are waited for and never interrupted.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from gpu.job import Job, OrphanedJobs
+from gpu.lease import NEVER, Lease
+from webui.client import WebUIClient
+from webui.errors import CallTimedOut, Stalled, WebUIError
+from webui.models import State
+
+IDLE_FOR = 0.05  # seconds for which a WebUI that was seen idle counts as idle, for the next run as well
+STRANGER_POLL = 0.25  # seconds between two looks at a stranger's job
+STOP_POLL = 0.1  # seconds between two looks at a job of ours that is to end
+STOPS_WITHIN = 20.0  # seconds from the interrupt to the end of our job; a cancelled process is killed after 30
+
+
+class Turn:
+    """Our turn at a WebUI, from the first request of a run to its last answer.
+
+    Args:
+        lease: None where nobody else is on this host.
+        on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
+
+    Attributes:
+        leaving: set when nothing more is to be sent.
+        lost: jobs that may still be at the WebUI though their answer will not come.
+    """
+
+    def __init__(self, client: WebUIClient, lease: Lease | None, on_wait: Callable[[str | None], None]) -> None:
+        self.leaving = threading.Event()
+        self.lost: list[Job] = []
+        self._client, self._lease, self._on_wait = client, lease, on_wait
+        self._waited = False  # and nobody was told yet that it is over
+        self._idle_at = NEVER  # when the WebUI was last seen without a job, on the monotonic clock
+
+    def take(self) -> None:
+        """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
+        if self._lease is not None and not self._lease.held:
+            self._waited |= self._lease.take()
+            self._idle_at = max(self._idle_at, self._lease.idle_at)
+            OrphanedJobs(lambda _: self._client).look(self._client.base_url)
+
+    def give_back(self) -> None:
+        """Let the next run have the GPU."""
+        if self._lease is not None:
+            self._lease.give_back(idle_at=self._idle_at)
+
+    def wait(self) -> None:
+        """Return when the next request may go.
+
+        Raises:
+            Stalled: a job of ours did not end though it was interrupted.
+        """
+        try:
+            self.stop_lost()
+            self._wait_for_strangers()
+        except Stalled:
+            raise
+        except WebUIError:
+            pass  # the request itself will say what is wrong, with its own retries
+
+    def say_it_is_over(self) -> None:
+        """Tell that a wait is over. Called when the request is on the wire: telling takes Prefect some time."""
+        if self._waited and not self.leaving.is_set():  # a cancelled run keeps its own state
+            self._waited = False
+            self._on_wait(None)
+
+    def look(self) -> State:
+        """What the WebUI does now; remembers when it was idle.
+
+        Raises:
+            WebUIError: it did not tell.
+        """
+        state = self._client.job_state().state
+        self._idle_at = NEVER if state.running else time.monotonic()
+        return state
+
+    def stop_lost(self) -> None:
+        """Stop what nobody waits for any more, before it is painted again.
+
+        Raises:
+            Stalled: it did not end though it was interrupted.
+            WebUIError: the WebUI did not tell.
+        """
+        for job in list(self.lost):
+            while not job.stop():
+                if job.stopping_since is not None and time.monotonic() - job.stopping_since > STOPS_WITHIN:
+                    # The place for POST /sdapi/v1/server-restart, where the server allows it.
+                    raise Stalled(
+                        f"{job.id} at {self._client.base_url} was interrupted {STOPS_WITHIN:g} s ago and still runs: "
+                        "the WebUI hangs. Restart it, then Retry this run"
+                    )
+                if self.leaving.wait(STOP_POLL):
+                    return
+            self.lost.remove(job)
+            job.close()
+
+    def _wait_for_strangers(self) -> None:
+        """Return when the WebUI is idle, or when all that was there before us is done.
+
+        Whoever comes after us is not waited for, or a steady queue would starve this one: the WebUI's own queue
+        is first come, first served, and our request stands alone. So jobs are counted: the one that runs, and those
+        that wait when we come. A job is known by its start, for its name changes on the way ("Batch 2 out of 2").
+        """
+        if time.monotonic() - self._idle_at < IDLE_FOR:
+            return  # our own look after the last picture
+        job = self.look()
+        if not job.running:
+            return
+        self._waited = True
+        ahead, seen = 1 + self._queued_at_the_webui(), {job.job_timestamp}
+        self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
+        while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
+            with suppress(CallTimedOut):  # one slow look does not mean that it is done
+                job = self._client.job_state().state
+                seen.add(job.job_timestamp)
+
+    def _queued_at_the_webui(self) -> int:
+        try:
+            return len(self._client.pending_tasks())
+        except WebUIError:
+            return 0  # no /internal routes, or too slow to tell
