@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
@@ -16,18 +17,12 @@ from flows.jobfile import keep_jobs, read_jobs
 from flows.log import BatchIncomplete, hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import preflight
-from tasks.publish import Published, contact_sheet, publish, table
+from tasks.publish import Published, contact_sheet, publish
 from tasks.stage import Item
 from tasks.status import RESULTS, this_run
 
 
-@flow(
-    name="batch",
-    flow_run_name="{name}",
-    persist_result=True,
-    result_serializer="json",
-    result_storage=RESULTS,
-)
+@flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json", result_storage=RESULTS)
 def batch(
     name: str = "batch",
     jobs: list[GenerationJob] = [],  # noqa: B006  Prefect shows a default of None as another form
@@ -73,8 +68,8 @@ def batch(
     rows = [row(number, item) for number, item in enumerate(items, start=1)]
     pipeline.progress.flush()
     contact_sheet(name, pictures, paths)
-    table("timings", "Seconds per stage", pipeline.timings)
-    table("batch", f"{len(items)} jobs of {name}", rows)
+    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
+    create_table_artifact(rows, key="batch", description=f"{len(items)} jobs of {name}")
     report_failures(items)
     return paths
 

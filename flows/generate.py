@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
+from prefect.artifacts import create_table_artifact
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -15,16 +16,12 @@ from flows.job import GenerationJob, read_job
 from flows.log import hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import JobRefused, preflight
-from tasks.publish import Published, contact_sheet, publish, table
+from tasks.publish import Published, contact_sheet, publish
 from tasks.status import RESULTS, this_run
 
 
 @flow(
-    name="generate",
-    flow_run_name="{job.name}",
-    persist_result=True,
-    result_serializer="json",
-    result_storage=RESULTS,
+    name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json", result_storage=RESULTS
 )
 def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
     """Make the pictures of one job, stage by stage, and put them into the gallery.
@@ -53,7 +50,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
     pipeline.progress.flush()
     contact_sheet(job.name, item.pictures, published)
-    table("timings", "Seconds per stage", pipeline.timings)
+    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
     return published
 
 

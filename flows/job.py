@@ -14,7 +14,7 @@ from tasks.adetailer import ADETAILER, ADetailerPass
 from tasks.form import LARGEST_SEED, Form, field
 from tasks.img2img import IMG2IMG, Img2Img
 from tasks.sampling import Sampling
-from tasks.stage import Settings, Stage, Step, follow
+from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
 
@@ -41,12 +41,7 @@ class GenerationJob(Form):
         max_length=8,
     )
     images: int = field(
-        1,
-        "Pictures",
-        "How many, each with its own seed; with init images, of each.",
-        4,
-        ge=1,
-        le=MOST_PICTURES,
+        1, "Pictures", "How many, each with its own seed; with init images, of each.", 4, ge=1, le=MOST_PICTURES
     )
     batch_size: int = field(1, "Pictures per request", "For txt2img; more needs more memory.", 5, ge=1, le=16)
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
@@ -87,8 +82,12 @@ class GenerationJob(Form):
         Raises:
             ValueError: a stage can't take or make pictures of that size.
         """
-        forms = [(stage, form) for stage in self.stages() if (form := getattr(self, stage.name))]
-        return follow(forms, Settings(Sampling(prompt=""), self.checkpoint, size))
+        settings, steps = Settings(Sampling(prompt=""), self.checkpoint, size), []
+        for stage in self.stages():
+            if form := getattr(self, stage.name):
+                settings = stage.settings(form, settings)
+                steps.append(Step(stage, form, settings))
+        return steps
 
     @property
     def total(self) -> int:

@@ -85,7 +85,7 @@ class Pipeline:
         self._stages = [stage for stage in self.items[0].job.stages() if self._steps(stage)]
         self.progress = JobProgress(
             {
-                stage.name: sum(step.weight * item.job.total for item, step in self._steps(stage))
+                stage.name: sum(stage.weight(step) * item.job.total for item, step in self._steps(stage))
                 for stage in self._stages
             }
         )

@@ -47,7 +47,8 @@ def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sen
     except CallFailed as error:
         # After a failed load a WebUI answers errors even for the checkpoint that worked before, until it has
         # loaded a different one: the next job that names another checkpoint repairs it.
-        raise type(error)(error.asked, error.status, error.said, _advice(checkpoint)) from None
+        advice = f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
+        raise type(error)(error.asked, error.status, error.said, advice) from None
     seconds = time.monotonic() - started
     get_run_logger().info("switched to %s in %.1f s", checkpoint.title, seconds)
     return seconds
@@ -67,10 +68,6 @@ def switch_request(checkpoint: Checkpoint, fixed: dict[str, Any]) -> Request:
         payload=payload,
         checkpoint=checkpoint,
     )
-
-
-def _advice(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
 
 
 def is_loaded(checkpoint: Checkpoint, client: WebUIClient) -> bool:

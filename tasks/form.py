@@ -25,10 +25,7 @@ SET_BY_DARKROOM = {
     "upscaler_1": "say `upscaler`",
     "upscaling_resize": "say `factor`",
 }
-OVERRIDES_SET_BY_DARKROOM = {
-    "sd_model_checkpoint": "say `checkpoint`",
-    "CLIP_stop_at_last_layers": "say `clip_skip`",
-}
+OVERRIDES_SET_BY_DARKROOM = {"sd_model_checkpoint": "say `checkpoint`", "CLIP_stop_at_last_layers": "say `clip_skip`"}
 
 
 class Form(BaseModel):
@@ -84,8 +81,5 @@ def field(default: Any, title: str, help: str, position: int, **bounds: Any) -> 
 def extra_field(example: str) -> Any:
     """The explicit way for API fields that a form does not name."""
     return field(
-        {},
-        "More API fields",
-        f"Further fields of the WebUI's API, passed through as they are: {example}.",
-        90,
+        {}, "More API fields", f"Further fields of the WebUI's API, passed through as they are: {example}.", 90
     )

@@ -54,17 +54,17 @@ class Inventory:
                 "which loads one VAE and no text encoders: name one, or use Forge"
             )
         for name in names:
-            self.named("VAE", name, self.have("vaes"))
+            self.one_of("VAE", name, self.have("vaes"))
 
     def sampling(self, sampling: Sampling) -> None:
         """The names in one stage's sampling settings."""
         # Not the aliases: a WebUI lists k_euler and then paints with another sampler.
-        self.named("sampler", sampling.sampler_name, self.have("samplers"))
+        self.one_of("sampler", sampling.sampler_name, self.have("samplers"))
         schedulers = self.have("schedulers")
         known = {one.name for one in schedulers} | {one.label for one in schedulers if one.label}
         self.one_of("scheduler", sampling.scheduler, known)
         for style in sampling.styles:
-            self.named("style", style, self.have("styles"))
+            self.one_of("style", style, self.have("styles"))
         self.loras(sampling.prompt)
 
     def loras(self, prompt: str) -> None:
@@ -90,14 +90,11 @@ class Inventory:
             self._lists[what] = ask()
         return self._lists[what]
 
-    def named(self, kind: str, name: str, known: list[Names]) -> None:
-        """See :meth:`one_of`."""
-        self.one_of(kind, name, {one.name for one in known})
-
-    def one_of(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def one_of(self, kind: str, name: str, known: Iterable[str | Names]) -> None:
         """A problem, with the near matches, where ``name`` is none of ``known``."""
-        if name not in set(known):
-            self._missing(kind, name, known)
+        names = {one if isinstance(one, str) else one.name for one in known}
+        if name not in names:
+            self._missing(kind, name, names)
 
     def _missing(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.problems.append(f"the WebUI has no {kind} {name!r}{near(name, known)}")

@@ -20,13 +20,7 @@ class JobRefused(ValueError):
     """The WebUI does not have what the job names. The message says each name, and what comes near it."""
 
 
-@task(
-    name="preflight",
-    task_run_name="preflight",
-    cache_policy=NO_CACHE,
-    persist_result=False,
-    **RETRYING,
-)
+@task(name="preflight", task_run_name="preflight", cache_policy=NO_CACHE, persist_result=False, **RETRYING)
 def preflight(jobs: Sequence[Job], client: WebUIClient) -> list[Item]:
     """The jobs as items, with the WebUI's checkpoints and the pictures that they start from.
 

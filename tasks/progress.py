@@ -12,11 +12,7 @@ from contextvars import copy_context
 from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
@@ -166,13 +162,7 @@ def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -
         if reading.preview:
             create_markdown_artifact(f"{text}\n\n![live preview]({reading.preview})", key=f"{stage}-preview")
 
-    poll(
-        sender,
-        stop,
-        listener,
-        interval=settings().poll_interval,
-        preview_every=settings().preview_every,
-    )
+    poll(sender, stop, listener, interval=settings().poll_interval, preview_every=settings().preview_every)
 
 
 def line(request: Request, bar: float, eta: float | None, reading: Reading) -> str:

@@ -47,11 +47,7 @@ def fixed_fields(checkpoint: Checkpoint, vae: Sequence[str], clip_skip: int, *, 
     """
     modules = {"forge_additional_modules": list(vae)} if forge else {"sd_vae": vae[0] if vae else "Automatic"}
     return {
-        "override_settings": {
-            "sd_model_checkpoint": checkpoint.file,
-            "CLIP_stop_at_last_layers": clip_skip,
-            **modules,
-        },
+        "override_settings": {"sd_model_checkpoint": checkpoint.file, "CLIP_stop_at_last_layers": clip_skip, **modules},
         "override_settings_restore_afterwards": False,
         "n_iter": 1,  # every picture is safe as soon as it is painted
         "send_images": True,

@@ -1,13 +1,12 @@
 """A stage of a job: all that Darkroom knows of it, in one object in the stage's own file.
 
-To add a stage, write a form (:class:`tasks.form.StageForm`) and a subclass of :class:`Stage`, and give the job model
-a field with both. Everything else (preflight, order, progress, retries, the batch) follows from the field.
+The job model has a field for each stage, with its form and its Stage; preflight, order, progress, retries and the
+batch follow from these fields.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -65,11 +64,6 @@ class Step(Generic[F]):
     form: F
     settings: Settings
 
-    @property
-    def weight(self) -> float:
-        """Sampling steps per picture."""
-        return self.stage.weight(self)
-
 
 @dataclass
 class Item:
@@ -100,7 +94,7 @@ class Item:
 
 
 class Stage(ABC, Generic[F]):
-    """A stage: what a job's form for it means. ``F`` is the form; the instance is the stage.
+    """What a job's form for one stage means; ``F`` is the form.
 
     Attributes:
         name: how the Prefect UI, file names and the progress call it.
@@ -209,16 +203,3 @@ def bounded(size: Size, what: str) -> Size:
             f"{what} would make {size[0]}×{size[1]}: at most {LARGEST_RESULT} pixels a side; give a smaller factor"
         )
     return size
-
-
-def follow(forms: Sequence[tuple[Stage[Any], Any]], start: Settings) -> list[Step[Any]]:
-    """The steps of a job whose stages have ``forms``, each with the settings that it has from those before it.
-
-    Raises:
-        ValueError: see :meth:`Stage.settings`.
-    """
-    steps: list[Step[Any]] = []
-    for stage, form in forms:
-        settings = stage.settings(form, steps[-1].settings if steps else start)
-        steps.append(Step(stage, form, settings))
-    return steps

@@ -61,7 +61,7 @@ class Txt2ImgStage(Stage[Txt2Img]):
         inventory.extra(step.form.extra, self.endpoint)
         if step.form.enable_hr:
             known = [*inventory.have("upscalers"), *inventory.have("latent_upscale_modes")]
-            inventory.named("hires fix upscaler", step.form.hr_upscaler, known)
+            inventory.one_of("hires fix upscaler", step.form.hr_upscaler, known)
 
     def requests(self, step: Step[Txt2Img], item: Item) -> list[Request]:
         """The requests for the job's pictures, ``batch_size`` in each, picture i (from 0) with ``seed + i``."""

@@ -42,19 +42,14 @@ class UpscaleStage(Stage[Upscale]):
         return 5
 
     def look_up(self, step: Step[Upscale], inventory: Inventory) -> None:
-        inventory.named("upscaler", step.form.upscaler, inventory.have("upscalers"))
+        inventory.one_of("upscaler", step.form.upscaler, inventory.have("upscalers"))
 
     def requests(self, step: Step[Upscale], item: Item) -> list[Request]:
         form = step.form
         payload = {"upscaler_1": form.upscaler, "upscaling_resize": form.factor, "resize_mode": 0}
         return [
             self.request_from(
-                picture,
-                number,
-                step,
-                item,
-                form.with_extra(payload),
-                size=form.enlarged(picture.width, picture.height),
+                picture, number, step, item, form.with_extra(payload), size=form.enlarged(picture.width, picture.height)
             )
             for number, picture in enumerate(item.pictures)
         ]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+from prefect import flow
 
 from flows.job import GenerationJob
+from store.inputs import keep
 from tasks.inventory import Inventory
-from tasks.stage import Step
+from tasks.preflight import preflight
+from tasks.stage import Item, Step
 from webui.client import WebUIClient
 from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
@@ -104,3 +109,86 @@ def test_each_list_is_asked_for_once(inventory: Inventory, server: EmbeddedWebUI
     for _ in range(3):
         looked_up(inventory)
     assert len(server.requests.of("GET", "/sdapi/v1/samplers")) == 1
+
+
+# -- modules -------------------------------------------------------------------------------------------------
+
+
+def test_each_module_is_looked_up_on_forge(inventory: Inventory) -> None:
+    inventory.vae(["nosuch.safetensors", "neither.safetensors"])
+    extra = {"override_settings": {"forge_additional_modules": ["norher.safetensors"]}}
+    looked_up(inventory, txt2img={"prompt": "x", "extra": extra})
+    assert [problem.split("'")[1] for problem in inventory.problems] == [
+        "nosuch.safetensors",
+        "neither.safetensors",
+        "norher.safetensors",
+    ]
+
+
+def test_automatic1111_takes_one_vae(tmp_path: Path, home: Path) -> None:
+    with EmbeddedWebUI(folder=tmp_path / "webui", forge=False) as server:
+        inventory = Inventory(WebUIClient(server.url))
+        inventory.vae(["ae.safetensors", "clip_l.safetensors", "t5xxl_fp8.safetensors"])
+    assert inventory.problems[0].startswith(
+        "the job names 3 modules as vae (ae.safetensors, clip_l.safetensors, t5xxl_fp8.safetensors), "
+        "but this WebUI is AUTOMATIC1111, which loads one VAE"
+    )
+
+
+# -- given files ---------------------------------------------------------------------------------------------
+
+
+def checked(client: WebUIClient, folder: Path, size: tuple[int, int], **stages: Any) -> Item:
+    """A job's preflight in a run of its own; it starts from a picture of ``size``."""
+    Image.new("RGB", size, "teal").save(folder / "given.png")
+    reference = keep(str(folder / "given.png"))
+    fields = {"checkpoint": "photo", "init_images": [reference], "images": 2, **stages}
+
+    @flow
+    def checking() -> list[Item]:
+        return preflight([GenerationJob.model_validate(fields)], client)
+
+    [item] = checking()
+    return item
+
+
+def test_a_given_file_becomes_the_pictures_to_start_from(
+    client: WebUIClient, prefect_server: None, tmp_path: Path
+) -> None:
+    item = checked(client, tmp_path, (200, 100), img2img={"seed": 5})
+    assert item.error is None
+    assert [(one.seed, one.index, one.width, one.height) for one in item.pictures] == [
+        (5, 1, 200, 100),
+        (6, 2, 200, 100),
+    ]
+    assert list(item.checkpoints) == ["photo"]
+
+
+@pytest.mark.parametrize(
+    ("size", "stages", "says"),
+    [
+        ((100, 52), {"adetailer": [{"ad_model": "mediapipe_face_full"}]}, "100×52: ADetailer needs multiples of 8"),
+        ((2000, 8), {"upscale": {"upscaler": "Lanczos", "factor": 8}}, "upscaling 2000×8 by 8 would make 16000×64"),
+    ],
+)
+def test_a_size_that_a_stage_cannot_take_is_found_before_the_gpu(
+    client: WebUIClient,
+    prefect_server: None,
+    tmp_path: Path,
+    size: tuple[int, int],
+    stages: dict[str, Any],
+    says: str,
+) -> None:
+    item = checked(client, tmp_path, size, **stages)
+    assert says in str(item.error)
+    assert "store:" in str(item.error), "and which file it is"
+
+
+def test_a_file_that_is_gone_is_named_beside_all_else(
+    client: WebUIClient, prefect_server: None, tmp_path: Path
+) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "mask.png")
+    stages = {"img2img": {"mask": "store:gone.png", "sampler_name": "euler"}}
+    item = checked(client, tmp_path, (64, 64), **stages)
+    assert "no sampler 'euler'" in str(item.error)
+    assert "store:gone.png is not in the store" in str(item.error)

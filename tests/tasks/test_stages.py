@@ -152,7 +152,7 @@ def test_each_stage_hands_on_what_the_next_one_needs() -> None:
     assert [step.settings.checkpoint for step in steps] == ["oil", "ink", "ink", "ink"]
     assert [step.settings.sampling.prompt for step in steps] == ["a boat", "a ship", "a ship", "a ship"]
     assert [step.settings.size for step in steps] == [(512, 256), (768, 384), (768, 384), (1536, 768)]
-    assert [step.weight for step in steps] == [20, 8, 20, 5]
+    assert [step.stage.weight(step) for step in steps] == [20, 8, 20, 5]
 
 
 def test_the_size_of_a_given_file_is_checked_by_the_stage_that_works_on_it() -> None:
