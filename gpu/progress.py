@@ -49,10 +49,12 @@ class RequestBar:
         """Take a reading; returns the bar, 0 to 0.99."""
         raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
         if reading.jobs > self._jobs > 0:
-            self._raw_from = min(raw, 0.999)
+            self._raw_from = raw
             self._begin_phase()
         self._jobs = max(self._jobs, reading.jobs)
-        through = max(0.0, (raw - self._raw_from) / (1.0 - self._raw_from))
+        # Job count and fraction are asked one after the other: the fraction may be that of the phase before, 1.0.
+        self._raw_from = min(self._raw_from, raw)
+        through = (raw - self._raw_from) / max(1.0 - self._raw_from, 0.001)
         self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
         return self.shown
 

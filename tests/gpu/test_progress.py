@@ -35,6 +35,11 @@ def test_adetailers_growing_job_count_moves_the_bar_neither_back_nor_to_the_end(
         assert bar[:2] == [0, 0], "with skip_img2img nothing is painted before a pass has found something"
 
 
+def test_a_job_count_that_is_newer_than_the_fraction_does_not_fill_the_bar() -> None:
+    """They come from two routes: the count of the second phase was seen with the first one's 1.0."""
+    assert shown(RequestBar((0.0, 1.0)), (0.01, 1), (1.0, 2), (0.51, 2), (0.755, 2)) == [0, 0, 0, 0.5]
+
+
 @pytest.mark.parametrize(
     ("args", "phases"),
     [
