@@ -62,7 +62,7 @@ class WebUI(Block):
         gt=0,
         le=86400,
         title="Pictures within",
-        description="Seconds that one request may take to paint; half an hour by default.",
+        description="Seconds that a request may be without any progress; half an hour by default.",
     )
 
     @field_validator("base_url")

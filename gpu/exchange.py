@@ -13,8 +13,8 @@ from functools import cached_property
 from gpu.job import Job
 from gpu.request import Request
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
-from webui.client import Received, encoded
 from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
 LOOK_EVERY = 5.0  # seconds between two looks for a hang
@@ -54,6 +54,7 @@ class Exchange:
         self.sent = threading.Event()
         self.answer: Future[Answer] = Future()
         self.started = False
+        self._previous: Exchange | None = None
         self._turn = turn
         self._body = encoded(request.body(job.id))
 
@@ -62,7 +63,7 @@ class Exchange:
 
         ``is_last``: asked when the answer is here; if so, the GPU is given back.
         """
-        self.started = True
+        self.started, self._previous = True, previous
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
 
@@ -74,6 +75,10 @@ class Exchange:
             AnswerLost: nothing was heard of it for the connection's generation time-out.
             WebUIError: it failed, or somebody interrupted it.
         """
+        previous, self._previous = self._previous, None
+        if previous is not None and not previous.answer.done():
+            with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
+                previous.result()
         every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
         while not wait([self.answer], timeout=every).done:
             if self.job.awaited:
@@ -100,7 +105,7 @@ class Exchange:
 
     def _send(self) -> Answer:
         started = time.monotonic()
-        self.job.sending()
+        self.job.mark_sent()
         try:
             received = self.job.client.send(self.request.endpoint, self._body, on_sent=self._is_sent, wait=0)
         except (AnswerLost, Unavailable):
@@ -151,15 +156,11 @@ class Exchange:
             with suppress(WebUIError):
                 self.job.progress()
         if pace.still_for > (limit := min(pace.limit, patience)):
-            title = f"{self.request.title} stood still at the WebUI for {limit:.0f} s"
-            self._give_up(Stalled(f"{title}. It was interrupted; if that happens again, restart the WebUI"))
+            said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
+            self._give_up(Stalled(f"{said}. If that happens again, restart the WebUI"))
         elif pace.seconds_without_news > patience:
-            self._give_up(
-                AnswerLost(
-                    f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen. "
-                    "If pictures really take that long, raise the connection's generation time-out"
-                )
-            )
+            said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
+            self._give_up(AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out"))
 
     def _give_up(self, error: WebUIError) -> None:
         deadline = time.monotonic() + STOPS_WITHIN
@@ -168,10 +169,12 @@ class Exchange:
                 if self.job.stop():
                     break
             wait([self.answer], timeout=STOP_POLL)
-        self.job.awaited = False
         if not self.answer.done():
+            self.job.awaited = False
             self._turn.lost.append(self.job)
             self._fail(error)
+        elif self.job.stopping_since is None:
+            return  # the answer came after all
         raise error
 
     def _fail(self, error: BaseException) -> None:

@@ -13,13 +13,14 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import suppress
 
 from gpu.progress import Pace, Reading
 from store.locks import Held, hold
 from store.settings import settings
 from webui.client import WebUIClient
-from webui.errors import CallTimedOut, NotFound, Unreachable, WebUIError
+from webui.errors import CallFailed, CallTimedOut, NotFound, Unreachable, WebUIError
+from webui.models import ProgressInfo
 
 QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
 KNOWN_WITHIN = 1.0  # seconds from sending, within which a WebUI knows a task id (unless its threads are starved)
@@ -36,22 +37,18 @@ class Job:
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
 
-    def __init__(
-        self, client: WebUIClient, task_id: str, *, note: Path | None = None, pace: Pace | None = None
-    ) -> None:
+    def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None) -> None:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
         self.awaited = self.interrupted = False
         self.stopping_since: float | None = None
-        self._note = note
+        self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
         self._lock: Held | None = None
 
     @classmethod
     def create(cls, client: WebUIClient, task_id: str, pace: Pace | None = None) -> Job:
         """A job that is about to be sent, with its note on disk and locked by this process, until ``close``."""
-        name = hashlib.sha256(task_id.encode()).hexdigest()[:24]
-        job = cls(client, task_id, note=_folder() / f"{name}.json", pace=pace)
-        assert job._note is not None
+        job = cls(client, task_id, pace)
         job._note.parent.mkdir(parents=True, exist_ok=True)
         unnamed = job._note.with_suffix(".new")
         unnamed.write_text(json.dumps({"base_url": client.base_url, "task_id": task_id}))
@@ -59,18 +56,16 @@ class Job:
         unnamed.rename(job._note)  # named only when locked: nobody finds it unlocked while we live
         return job
 
-    def sending(self) -> None:
+    def mark_sent(self) -> None:
         """It goes out now."""
-        if self._note is not None:
-            os.utime(self._note)
+        os.utime(self._note)
         self.pace.begin()
         self.awaited = True
 
     def close(self) -> None:
         """The WebUI is done with it: its note is removed."""
         self.awaited = False
-        if self._note is not None:
-            self._note.unlink(missing_ok=True)
+        self._note.unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.release()
 
@@ -87,31 +82,28 @@ class Job:
             WebUIError: it could not be had.
         """
         try:
-            ours = self.client.task_progress(
-                self.id, live_preview=preview_id is not None, id_live_preview=-1 if preview_id is None else preview_id
-            )
+            ours = self.client.task_progress(self.id, preview_id=preview_id)
             if not ours.active:
                 if ours.queued:
                     self.pace.begin()  # waiting is not standing still
                 return None
         except NotFound:
             ours = None
-        shared = self.client.get_progress()
-        if shared is not None:
-            self.interrupted |= shared.state.interrupted or shared.state.skipped
-        elif ours is None:
+        shared = self.client.get_progress() or ProgressInfo()
+        state = shared.state
+        if ours is None and not state.running:
             return None
-        state = shared.state if shared else None
+        self.interrupted |= state.interrupted or state.skipped
         # While a job is set up, and after a model load, sampling_steps is still the last job's.
-        steps_are_ours = ours is not None and state is not None and state.sampling_step > 0
+        sampling = ours is not None and state.sampling_step > 0
         reading = Reading(
-            fraction=(ours.progress or 0.0) if ours else shared.progress if shared else 0.0,
-            eta=ours.eta if ours else shared.eta_relative if shared else None,
-            jobs=max(1, state.job_count) if state else 1,
-            step=state.sampling_step if state and steps_are_ours else None,
-            steps=state.sampling_steps if state and steps_are_ours else None,
+            fraction=shared.progress if ours is None else ours.progress or 0.0,
+            eta=shared.eta_relative if ours is None else ours.eta,
+            jobs=max(1, state.job_count),
+            step=state.sampling_step if sampling else None,
+            steps=state.sampling_steps if sampling else None,
             # Until the first step a WebUI may still hold the last job's.
-            preview=ours.live_preview if ours and steps_are_ours else None,
+            preview=ours.live_preview if ours and sampling else None,
             preview_id=ours.id_live_preview if ours else -1,
         )
         self.pace.read(reading)
@@ -130,7 +122,7 @@ class Job:
         guess would cost a stranger's picture, a right one saves only the rest of ours.
 
         Raises:
-            WebUIError: the WebUI did not tell, or refused.
+            WebUIError: the WebUI did not tell.
         """
         try:
             if self.stopping_since is not None:
@@ -145,7 +137,8 @@ class Job:
                 if not self._must_be_running():
                     raise
             self.stopping_since = self.stopping_since or time.monotonic()
-            self.client.interrupt()
+            with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
+                self.client.interrupt()
             return False
         except NotFound:
             return True
@@ -158,7 +151,7 @@ class Job:
 
     def _seconds_since_sent(self) -> float:
         try:
-            return time.time() - self._note.stat().st_mtime if self._note is not None else float("inf")
+            return time.time() - self._note.stat().st_mtime
         except FileNotFoundError:
             return float("inf")
 
@@ -172,47 +165,40 @@ class OrphanedJobs:
 
     def __init__(self, connect: Callable[[str], WebUIClient]) -> None:
         self._connect = connect
-        self._jobs: dict[Path, Job] = {}
+        self._jobs: dict[str, Job] = {}
 
     def look(self, base_url: str | None = None) -> int:
         """Take one step with each, at one WebUI or all; returns how many are left."""
         left, away = 0, set()
-        for note, address, task_id in orphaned_notes():
+        for address, task_id in orphans():
             if base_url not in (None, address):
                 continue
-            left += 1
-            if address in away:
-                continue
-            if note not in self._jobs:
-                self._jobs[note] = Job(self._connect(address), task_id, note=note)
-            job = self._jobs[note]
+            if task_id not in self._jobs:
+                self._jobs[task_id] = Job(self._connect(address), task_id)
+            job, is_over = self._jobs[task_id], False
             known = job.stopping_since
             try:
-                if job.stop():
-                    self._jobs.pop(note).close()
-                    left -= 1
-            except Unreachable:
-                away.add(address)
-            except WebUIError:
-                pass  # the next look tries again
+                is_over = address not in away and job.stop()
+            except WebUIError as error:  # the next look tries again
+                if isinstance(error, Unreachable):
+                    away.add(address)
             if job.stopping_since != known:
                 logger.warning("interrupted %s at %s: its run is dead", task_id, address)
+            if is_over:
+                self._jobs.pop(task_id).close()
+            left += not is_over
         return left
 
 
-def orphaned_notes() -> Iterator[tuple[Path, str, str]]:
-    """Notes whose process is dead, as (file, address, task id)."""
-    for path in sorted(_folder().glob("*.json")):
+def orphans() -> Iterator[tuple[str, str]]:
+    """The requests whose process is dead, as their notes tell: (address, task id)."""
+    for path in sorted((settings().home / "inflight").glob("*.json")):
         lock = hold(path, wait=False)
         if lock is None:
             continue
         lock.release()
         try:
             note = json.loads(path.read_text())
-            yield path, note["base_url"], note["task_id"]
+            yield note["base_url"], note["task_id"]
         except (OSError, ValueError, KeyError):
             path.unlink(missing_ok=True)
-
-
-def _folder() -> Path:
-    return settings().home / "inflight"

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from urllib.parse import urlsplit
 
 from store.locks import Held, hold
@@ -40,7 +39,7 @@ class Ticket:
 
 
 class Lease:
-    """The GPU of the WebUI at ``base_url``, to be taken and given back; a context manager does both.
+    """The GPU of the WebUI at ``base_url``, to be taken and given back.
 
     Args:
         run, name: the flow run's id and name, for those who wait.
@@ -98,15 +97,6 @@ class Lease:
             path.unlink(missing_ok=True)
             own.release()
 
-    def __enter__(self) -> Lease:
-        self.take()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.give_back()
-
 
 def queue_of(base_url: str) -> list[Ticket]:
     """The holder of the lease, then those who wait, in order."""
@@ -163,21 +153,16 @@ def _read(path: Path) -> Ticket | None:
 
 
 def _create(path: Path, content: str = "") -> None:
-    """A new file that every user of this host may lock and write.
-
-    Existing ones are never opened with O_CREAT: in a sticky folder Linux refuses that for another user's file
-    (fs.protected_regular).
-    """
+    """A new file that every user of this host may lock and write. O_EXCL, because Linux refuses O_CREAT on another
+    user's file in a sticky folder (fs.protected_regular)."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
         os.fchmod(file.fileno(), 0o666)  # whatever the umask
         file.write(content)
 
 
 def _folder(base_url: str) -> Path:
-    """One folder per WebUI and host, outside the project: two checkouts and two users share the GPU as well.
-
-    (Users with a TMPDIR of their own, as on macOS, share it only if they set the same one.)
-    """
+    """One folder per WebUI and host, outside the project: two checkouts share the GPU as well, and two users, unless
+    each has a TMPDIR of their own."""
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from gpu.exchange import Exchange
 from gpu.progress import Countdown, Reading, RequestBar
 from gpu.sender import Sender
 
-
-class Listener(Protocol):
-    """What hears of progress: the request's bar (0 to 1), seconds left if known, and what the WebUI said."""
-
-    def __call__(self, exchange: Exchange, bar: float, eta: float | None, reading: Reading) -> None: ...
+# What hears of progress: the request, its bar (0 to 1), seconds left if known, and what the WebUI said.
+Listener = Callable[[Exchange, float, float | None, Reading], None]
 
 
 def poll(
@@ -33,10 +30,8 @@ def poll(
     """
     readings: SimpleQueue[tuple[Exchange, Reading]] = SimpleQueue()
     # Looks are taken in a thread of their own: one that hangs is not waited for when the stage ends.
-    look = threading.Thread(
-        target=_take_readings, args=(sender, stop, readings, interval, preview_every), name="progress", daemon=True
-    )
-    look.start()
+    args = (sender, stop, readings, interval, preview_every)
+    threading.Thread(target=_take_readings, args=args, name="progress", daemon=True).start()
     bar, countdown, of = RequestBar(), Countdown(), ""
     while not stop.is_set():
         try:
@@ -62,8 +57,7 @@ def _take_readings(
 ) -> None:
     previewed, preview_id, of = 0.0, -1, ""
     while not stop.is_set():
-        exchange = sender.sending
-        if exchange is not None:
+        if (exchange := sender.sending) is not None:
             if exchange.job.id != of:
                 of, preview_id = exchange.job.id, -1  # a WebUI counts its previews anew for each job
             due = preview_every > 0 and time.monotonic() - previewed >= preview_every

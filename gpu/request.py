@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -127,6 +128,19 @@ class Request(BaseModel):
         if self.mask is not None:
             body["mask"] = _encoded(stored(self.mask).read_bytes())
         return body
+
+
+def loads_of_others(request: Request, checkpoints: Iterable[Checkpoint]) -> Iterator[Request]:
+    """One step at 64 × 64 for each checkpoint that ``request`` does not name: what makes a WebUI load it."""
+    asked = request.payload.get("override_settings", {})
+    for other in checkpoints:
+        if request.checkpoint is not None and other.file != request.checkpoint.file:
+            settings = {**asked, "sd_model_checkpoint": other.file}
+            payload = {"override_settings": settings, "override_settings_restore_afterwards": False}
+            payload |= {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
+            yield Request(
+                stage="checkpoint", endpoint="txt2img", first=1, of=1, seeds=(1,), size=(64, 64), payload=payload
+            )
 
 
 def _encoded(content: bytes) -> str:

@@ -23,10 +23,10 @@ from gpu.exchange import Answer, Exchange
 from gpu.job import Job
 from gpu.lease import Lease
 from gpu.progress import Pace
-from gpu.request import Request
+from gpu.request import Request, loads_of_others
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
-from webui.errors import Stalled, WebUIError
+from webui.errors import CallFailed, CheckpointLost, Stalled, WebUIError
 
 # Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
 # Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
@@ -138,6 +138,8 @@ class Sender:
             if isinstance(error, Stalled):
                 error.transient = request.digest not in self._stalled
                 self._stalled.add(request.digest)
+            if isinstance(error, CheckpointLost):
+                error.transient = self._load_another(request)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
@@ -145,6 +147,21 @@ class Sender:
             raise
         finally:
             self._exchanges.pop(request.digest, None)
+
+    def _load_another(self, request: Request) -> bool:
+        """Have the WebUI load another checkpoint than ``request`` names; returns whether it did.
+
+        After a failed load that is what makes the one before it work again.
+        """
+        for load in loads_of_others(request, self.client.checkpoints()):
+            try:
+                self._send(load).result()
+                return True
+            except CallFailed:
+                continue
+            finally:
+                self._exchanges.pop(load.digest, None)
+        return False
 
     def _following(self, request: Request) -> Request | None:
         """The next request of the plan whose pictures are not there yet."""

@@ -12,7 +12,7 @@ from gpu.request import Request
 from gpu.sender import Sender
 from tasks.paint import RETRYING, checked
 from webui.client import WebUIClient
-from webui.errors import CallFailed, WebUIError
+from webui.errors import CallFailed, CheckpointLost, WebUIError
 from webui.models import Checkpoint
 
 SWITCH = "checkpoint"  # the stage that a switch's request names
@@ -44,9 +44,9 @@ def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sen
     started = time.monotonic()
     try:
         checked(request, sender.answer(request).generation)
+    except CheckpointLost:
+        raise  # another load failed before; the sender has made the WebUI load another, so that a retry succeeds
     except CallFailed as error:
-        # After a failed load a WebUI answers errors even for the checkpoint that worked before, until it has
-        # loaded a different one: the next job that names another checkpoint repairs it.
         advice = f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
         raise type(error)(error.asked, error.status, error.said, advice) from None
     seconds = time.monotonic() - started

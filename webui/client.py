@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from webui.errors import NotFound, WebUIError
-from webui.http import HTTPClient, Received, Timeouts, encoded
+from webui.http import HTTPClient, Timeouts, encoded
 from webui.models import Checkpoint, Generation, Names, ProgressInfo, TaskProgress
 
-__all__ = ["Received", "Timeouts", "WebUIClient", "encoded"]
+__all__ = ["Timeouts", "WebUIClient"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,22 +53,20 @@ class WebUIClient(HTTPClient):
         return info if info.state.running else None
 
     def task_progress(
-        self,
-        task_id: str,
-        *,
-        live_preview: bool = False,
-        id_live_preview: int = -1,
-        timeout: float | None = None,
+        self, task_id: str, *, preview_id: int | None = None, timeout: float | None = None
     ) -> TaskProgress:
         """``POST /internal/progress`` of one task id; an id that it does not know has none of the three flags.
+
+        Args:
+            preview_id: of the last live preview, to be sent a newer one; −1 for any, None for none.
 
         Raises:
             NotFound: this WebUI has no ``/internal`` routes (``--nowebui``).
         """
-        path = "/internal/progress"
-        asked = {"id_task": task_id, "live_preview": live_preview, "id_live_preview": id_live_preview}
-        body = self._call("POST", path, json=asked, timeout=timeout or self.timeouts.progress)
-        return self._parse(TaskProgress, path, body)
+        asked = {"id_task": task_id, "live_preview": preview_id is not None, "id_live_preview": -1}
+        asked |= {} if preview_id is None else {"id_live_preview": preview_id}
+        body = self._call("POST", "/internal/progress", json=asked, timeout=timeout or self.timeouts.progress)
+        return self._parse(TaskProgress, "/internal/progress", body)
 
     def job_state(self, *, skip_current_image: bool = True) -> ProgressInfo:
         """``GET /sdapi/v1/progress``, idle or not."""

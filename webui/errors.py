@@ -10,6 +10,7 @@
     │   ├── NotAuthenticated   401, 403
     │   ├── NotFound           404
     │   ├── Rejected           422: the request's form is wrong
+    │   ├── CheckpointLost     500 after a failed load: no checkpoint is in memory
     │   └── OutOfMemory        500 whose error is CUDA's
     ├── WrongPicture           a 200 that is not what was asked
     │   ├── WrongCheckpoint    another model painted it
@@ -57,10 +58,7 @@ class AnswerLost(WebUIError):
 
 
 class Stalled(WebUIError):
-    """Our job runs and its progress stands still, longer than its steps explain.
-
-    Another try may succeed once; whoever sees a request stall a second time sets ``transient`` to False on the error.
-    """
+    """Our job runs, and its progress stands still. The second time, ``transient`` is False on the error itself."""
 
     transient = True
 
@@ -104,6 +102,13 @@ class OutOfMemory(CallFailed):
     """The GPU had too little memory for this picture."""
 
 
+class CheckpointLost(CallFailed):
+    """After a failed load no checkpoint is in memory, and every job fails until a different one loads.
+
+    ``transient`` is True on an error after which a different one was loaded.
+    """
+
+
 class WrongPicture(WebUIError):
     """A 200 whose content is not what was asked."""
 
@@ -142,6 +147,7 @@ _ADVICE = {
     NotFound: "Is it a WebUI, started with --api?",
     Rejected: "Check the named field against the WebUI's /docs",
     OutOfMemory: "Use a smaller size or batch_size; it is not tried again",
+    CheckpointLost: "A checkpoint failed to load there. Select another one at the WebUI and come back, or restart it",
     Unavailable: "The WebUI is starting or a gateway in front of it gave up",
 }
 
@@ -166,6 +172,8 @@ def from_status(asked: str, status: int, body: object) -> CallFailed:
         kind = Rejected
     elif status in (502, 503, 504):
         kind = Unavailable
+    elif "NoneType" in said and "sd_checkpoint_info" in said:
+        kind = CheckpointLost
     elif "OutOfMemory" in said or "out of memory" in said.lower():
         kind = OutOfMemory
     return kind(asked, status, said, _ADVICE.get(kind, ""))

@@ -27,12 +27,9 @@ T = TypeVar("T")
 
 
 class Timeouts(BaseModel):
-    """Seconds. ``connect`` and ``progress`` are what seasoned pipelines for this API settled on.
+    """Seconds for each kind of call; ``generation``: without any progress."""
 
-    ``generation``: without any progress, where progress can be had; else until the answer.
-    """
-
-    connect: float = 3.0
+    connect: float = 3.0  # as for progress, what seasoned pipelines for this API settled on
     progress: float = 5.0
     call: float = 15.0
     generation: float = 1800.0
@@ -59,7 +56,6 @@ class HTTPClient:
         base_url: where it answers, such as ``http://127.0.0.1:7860``.
         user, password: of ``--api-auth``; sent as basic authentication, never shown.
         verify: whether to check the TLS certificate, or the path of a CA bundle to check it with.
-        timeouts: seconds for each kind of call.
 
     Raises:
         ValueError: the address holds a password, which would show in every message, or the CA bundle is not there.
@@ -103,13 +99,10 @@ class HTTPClient:
     ) -> Received:
         """``POST /sdapi/v1/<endpoint>``, a generation: blocks until its answer is there. Never sent twice.
 
-        For callers that encode the payload before it is their turn and decode the answer after the next request is
-        sent; ``txt2img`` and its like do all three.
-
         Args:
             body: the payload as JSON.
             on_sent: called when all of it is on the wire.
-            wait: seconds until the answer; 0 for a caller that watches the job itself; default ``timeouts.generation``.
+            wait: seconds until the answer, ``timeouts.generation`` by default; 0: no limit, the caller sees to that.
 
         Raises:
             AnswerLost: it was sent, and no answer came.
@@ -155,15 +148,11 @@ class HTTPClient:
                     method, self.base_url + path, timeout=(self.timeouts.connect, seconds), **arguments
                 )
                 break
-            except requests.ConnectTimeout as error:
-                raise Unreachable(self._unreachable(asked, error)) from None
-            except requests.Timeout:
+            except requests.ReadTimeout:
                 raise CallTimedOut(f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs") from None
-            except requests.ConnectionError as error:
-                if is_last or _was_not_sent(error):
-                    raise Unreachable(self._unreachable(asked, error)) from None
             except requests.RequestException as error:
-                raise Unreachable(self._unreachable(asked, error)) from None
+                if is_last or type(error) is not requests.ConnectionError or _was_not_sent(error):
+                    raise Unreachable(self._unreachable(asked, error)) from None
         return _json(asked, response)
 
     def _list(self, kind: type[T], path: str) -> list[T]:
@@ -268,6 +257,6 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason in words; each wrapping repeats the address."""
+    """The innermost reason in words, without the address that precedes it."""
     reason = _innermost(error)
     return str(reason).rpartition(": ")[2] or type(reason).__name__

@@ -8,7 +8,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from gpu.job import Job, OrphanedJobs, orphaned_notes
+from gpu.job import Job, OrphanedJobs, orphans
 from tests.requesting import PATIENCE, Stranger, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -21,7 +21,7 @@ from webui.client import WebUIClient
 url, task = sys.argv[1:]
 client = WebUIClient(url)
 with closing(Job.create(client, task)) as job:
-    job.sending()
+    job.mark_sent()
     print("sent", flush=True)
     body = {"prompt": "x", "steps": 50, "width": 64, "height": 64, "force_task_id": task}
     client.txt2img(body)
@@ -39,7 +39,7 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
         assert process.stdout.readline() == b"sent\n"
         job = Job(WebUIClient(server.url), task)
         until("it is at the WebUI", lambda: (p := job.client.task_progress(task)).active or p.queued)
-        assert list(orphaned_notes()) == [], "its process lives"
+        assert list(orphans()) == [], "its process lives"
     finally:
         process.kill()
         process.wait()
@@ -49,13 +49,13 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
 def test_the_job_of_a_killed_process_is_stopped(server: EmbeddedWebUI, client: WebUIClient, home: Path) -> None:
     server.steps.hold()
     killed_while_painting(server, home, "task(dead)")
-    assert [(url, task) for _, url, task in orphaned_notes()] == [(server.url, "task(dead)")]
-    orphans = OrphanedJobs(lambda url: client)
-    assert orphans.look("http://elsewhere:7860") == 0
-    assert orphans.look() == 1, "interrupted, and looked at again"
+    assert list(orphans()) == [(server.url, "task(dead)")]
+    left = OrphanedJobs(lambda url: client)
+    assert left.look("http://elsewhere:7860") == 0
+    assert left.look() == 1, "interrupted, and looked at again"
     assert server.wait_until_idle(PATIENCE), "stopped though its sampler is held"
-    assert orphans.look(server.url) == 0
-    assert list(orphaned_notes()) == []
+    assert left.look(server.url) == 0
+    assert list(orphans()) == []
 
 
 def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
@@ -65,45 +65,57 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
     stranger = Stranger(server)
     assert server.steps.wait_for(0, PATIENCE)
     killed_while_painting(server, home, "task(dead-2)")
-    orphans = OrphanedJobs(lambda url: client)
-    assert orphans.look() == 1
+    left = OrphanedJobs(lambda url: client)
+    assert left.look() == 1
     assert not server.requests.of("POST", "/sdapi/v1/interrupt")
-    assert [task for _, _, task in orphaned_notes()] == ["task(dead-2)"], "for the next look"
+    assert [task for _, task in orphans()] == ["task(dead-2)"], "for the next look"
     server.steps.advance(3)
     assert stranger.done()
     assert stranger.answer["images"]
     until("the dead one's is on the GPU", lambda: server.tasks.current == "task(dead-2)")
-    orphans.look()
+    left.look()
     assert server.wait_until_idle(PATIENCE)
-    assert orphans.look() == 0
-    assert list(orphaned_notes()) == []
+    assert left.look() == 0
+    assert list(orphans()) == []
 
 
 def test_a_living_requests_note_is_nobodys_orphan(client: WebUIClient, home: Path) -> None:
     with closing(Job.create(client, "task(alive)")):
         assert len(list((home / "inflight").glob("*.json"))) == 1
-        assert list(orphaned_notes()) == []
+        assert list(orphans()) == []
         assert OrphanedJobs(lambda url: client).look() == 0
         assert len(list((home / "inflight").glob("*.json"))) == 1
     assert not list((home / "inflight").iterdir())
 
 
+LEAVES = """
+import sys
+from gpu.job import Job
+from webui.client import WebUIClient
+Job.create(WebUIClient(sys.argv[1]), "task(gone)")
+"""
+
+
+def left_by_a_dead_process(url: str, home: Path) -> Path:
+    """The note that it left."""
+    environment = os.environ | {"DARKROOM_HOME": str(home)}
+    subprocess.run([sys.executable, "-c", LEAVES, url], env=environment, check=True)
+    (note,) = (home / "inflight").iterdir()
+    return note
+
+
 def test_without_internal_routes_nothing_is_interrupted(tmp_path: Path, home: Path) -> None:
     with EmbeddedWebUI(folder=tmp_path / "webui", nowebui=True) as bare:
-        note = home / "inflight" / "gone.json"
-        note.parent.mkdir(parents=True)
-        note.write_text('{"base_url": "%s", "task_id": "task(gone)"}' % bare.url)  # noqa: UP031
+        note = left_by_a_dead_process(bare.url, home)
         assert OrphanedJobs(WebUIClient).look() == 0
         assert not bare.requests.of("POST", "/sdapi/v1/interrupt")
         assert not note.exists()
 
 
 def test_a_webui_that_is_gone_keeps_the_note(home: Path) -> None:
-    note = home / "inflight" / "gone.json"
-    note.parent.mkdir(parents=True)
-    note.write_text('{"base_url": "http://127.0.0.1:9", "task_id": "task(gone)"}')
+    note = left_by_a_dead_process("http://127.0.0.1:9", home)
     assert OrphanedJobs(WebUIClient).look() == 1
     assert note.exists()
     note.write_text("half a n")
-    assert list(orphaned_notes()) == []
+    assert list(orphans()) == []
     assert not note.exists(), "what cannot be read helps nobody"

@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +18,10 @@ from gpu.lease import Lease, Ticket, queue_of
 HOLD = """
 import sys
 from gpu.lease import Lease
-with Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
-    print("held", flush=True)
-    sys.stdin.readline()
+held = Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2])
+held.take()
+print("held", flush=True)
+sys.stdin.readline()
 """
 DEADLINE = 30
 
@@ -37,6 +40,16 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
     for process in started:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def taken(base_url: str, **more: Any) -> Iterator[None]:
+    lease = Lease(base_url, **more)
+    lease.take()
+    try:
+        yield
+    finally:
+        lease.give_back()
 
 
 def holder(processes: list[subprocess.Popen[str]], webui: str, name: str) -> subprocess.Popen[str]:
@@ -68,7 +81,7 @@ def test_a_waiting_run_says_who_holds_the_gpu(webui: str, processes: list) -> No
             said.append(ticket)
             waiting.set()
 
-        with Lease(webui, run="2", name="second", on_wait=on_wait):
+        with taken(webui, run="2", name="second", on_wait=on_wait):
             done.set()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -108,7 +121,7 @@ def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, pr
 
 
 def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui: str) -> None:
-    with Lease("http://localhost:7860/", run="1", name="one"):
+    with taken("http://localhost:7860/", run="1", name="one"):
         assert [ticket.name for ticket in queue_of(webui)] == ["one"]
         assert queue_of("http://127.0.0.1:7861") == []
 
@@ -141,16 +154,17 @@ import os, sys
 from gpu import lease
 os.setgid(int(sys.argv[3]))
 os.setuid(int(sys.argv[3]))
-with lease.Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2]):
-    print("held", flush=True)
-    sys.stdin.readline()
+held = lease.Lease(sys.argv[1], run=sys.argv[2], name=sys.argv[2])
+held.take()
+print("held", flush=True)
+sys.stdin.readline()
 """
 
 
 def test_what_the_lease_leaves_is_open_to_every_user_whatever_the_umask(webui: str, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        with Lease(webui, run="1", name="one"):
+        with taken(webui, run="1", name="one"):
             folder = tmp_path / "darkroom-leases"
             modes = {path.name: path.stat().st_mode & 0o7777 for path in (folder, *folder.rglob("*"))}
     finally:

@@ -21,9 +21,10 @@ from gpu.request import Request
 from gpu.sender import Sender
 from gpu.turn import Turn
 from tests.requesting import PATIENCE, Stranger, arm, painted, request_for, until
-from webui.client import Received, Timeouts, WebUIClient
+from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CallFailed, Interrupted, NotFound
+from webui.http import Received
 from webui.models import Generation
 
 CANCEL_WITHIN = 2.0  # seconds, set by the issue
