@@ -14,7 +14,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from PIL import Image, ImageChops
 
-from gpu.request import Request
+from gpu.request import Picture, Request
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory, near
 from tasks.stage import Item, Settings, Stage, Step
@@ -72,16 +72,13 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
                 where = ".".join(map(str, error.path))
                 inventory.problems.append(f"adetailer pass {number}: {where} {error.message}{hint}")
 
-    def requests(self, step: Step[list[ADetailerPass]], item: Item) -> list[Request]:
-        """One request for each picture: every pass, and nothing but the passes."""
-        payload = item.payload(step) | {"denoising_strength": step.form[0].ad_denoising_strength, "batch_size": 1}
+    def fields(self, step: Step[list[ADetailerPass]], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """Every pass, and nothing but the passes."""
         # The two leading booleans are "enabled" and "skip img2img"; inside a pass the latter would do nothing.
         script = {"ADetailer": {"args": [True, True, *(one.arguments() for one in step.form)]}}
-        requests = []
-        for number, picture in enumerate(item.pictures):
-            own = {"width": picture.width, "height": picture.height, "seed": picture.seed, "alwayson_scripts": script}
-            requests.append(self.request_from(picture, number, step, item, payload | own))
-        return requests
+        size = {"width": picture.width, "height": picture.height}
+        own = {"denoising_strength": step.form[0].ad_denoising_strength, "alwayson_scripts": script}
+        return {"payload": item.payload(step) | size | own | {"seed": picture.seed, "batch_size": 1}}
 
     def check(self, request: Request, info: ImageInfo) -> None:
         if "ADetailer model" not in str(info.extra_generation_params):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from gpu.request import Request
+from gpu.request import Picture
 from tasks.form import LARGEST_SEED, Side, StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Size, Stage, Step, bounded
@@ -82,27 +82,15 @@ class Img2ImgStage(Stage[Img2Img]):
         inventory.sampling(step.settings.sampling)
         inventory.extra(step.form.extra, self.endpoint)
 
-    def requests(self, step: Step[Img2Img], item: Item) -> list[Request]:
-        """One request for each picture, with its own seed; with this form's ``seed + i`` if it has one."""
-        form, requests = step.form, []
-        payload = item.payload(step) | form.mask_payload()
-        for number, picture in enumerate(item.pictures):
-            width, height = form.resized(picture.width, picture.height)
-            seed = picture.seed if form.seed is None else form.seed + number
-            own = {"denoising_strength": form.denoising_strength, "width": width, "height": height}
-            own |= {"seed": seed, "batch_size": 1}
-            request = self.request_from(
-                picture,
-                number,
-                step,
-                item,
-                form.with_extra(payload | own),
-                seeds=(seed,),
-                size=(width, height),
-                mask=form.mask,
-            )
-            requests.append(request)
-        return requests
+    def fields(self, step: Step[Img2Img], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """The picture's own seed; this form's ``seed + i`` if it has one."""
+        form = step.form
+        width, height = form.resized(picture.width, picture.height)
+        seed = picture.seed if form.seed is None else form.seed + number
+        own = {"denoising_strength": form.denoising_strength, "width": width, "height": height}
+        own |= {"seed": seed, "batch_size": 1}
+        payload = form.with_extra(item.payload(step) | form.mask_payload() | own)
+        return {"payload": payload, "seeds": (seed,), "size": (width, height), "mask": form.mask}
 
 
 IMG2IMG = Img2ImgStage()

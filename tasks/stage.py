@@ -122,13 +122,14 @@ class Stage(ABC, Generic[F]):
             ValueError: the pictures would have a size that the stage can't take or make; says what to change.
         """
 
-    @abstractmethod
-    def requests(self, step: Step[F], item: Item) -> list[Request]:
-        """What the stage asks of the WebUI, given the job's pictures so far.
+    def fields(self, step: Step[F], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """The fields of the request for the ``number``-th picture (from 0): its payload, and where they change the
+        size and the seeds. A stage that starts from no pictures has its own :meth:`requests` instead.
 
         Raises:
             ValueError: see :meth:`settings`.
         """
+        raise NotImplementedError(f"the stage {self.name} has neither fields nor requests")
 
     def look_up(self, step: Step[F], inventory: Inventory) -> None:
         """Look up every name of the form at the WebUI; what it lacks goes to ``inventory.problems``."""
@@ -174,22 +175,16 @@ class Stage(ABC, Generic[F]):
             pictures.append(picture)
         return pictures
 
-    def request_from(
-        self, picture: Picture, number: int, step: Step[F], item: Item, payload: dict[str, Any], **changes: Any
-    ) -> Request:
-        """A request that makes one picture of the ``number``-th (from 0) of the job's; with the seed that it has."""
-        fields = {
-            "stage": self.name,
-            "endpoint": self.endpoint,
-            "first": number + 1,
-            "of": len(item.pictures),
-            "seeds": (picture.seed,),
-            "size": (picture.width, picture.height),
-            "payload": payload,
-            "checkpoint": item.checkpoint(step),
-            "init": picture,
-        }
-        return Request(**fields | changes)
+    def requests(self, step: Step[F], item: Item) -> list[Request]:
+        """What the stage asks of the WebUI: one request for each of the job's pictures so far."""
+        same = {"stage": self.name, "endpoint": self.endpoint, "of": len(item.pictures)}
+        same["checkpoint"] = item.checkpoint(step)
+        requests = []
+        for number, picture in enumerate(item.pictures):
+            own = {"first": number + 1, "seeds": (picture.seed,), "size": (picture.width, picture.height)}
+            own["init"] = picture
+            requests.append(Request(**same | own | self.fields(step, item, number, picture)))
+        return requests
 
 
 def bounded(size: Size, what: str) -> Size:

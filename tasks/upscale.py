@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpu.request import Request
+from gpu.request import Picture, Request
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Size, Stage, Step, bounded
@@ -44,15 +44,10 @@ class UpscaleStage(Stage[Upscale]):
     def look_up(self, step: Step[Upscale], inventory: Inventory) -> None:
         inventory.one_of("upscaler", step.form.upscaler, inventory.have("upscalers"))
 
-    def requests(self, step: Step[Upscale], item: Item) -> list[Request]:
+    def fields(self, step: Step[Upscale], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         form = step.form
         payload = {"upscaler_1": form.upscaler, "upscaling_resize": form.factor, "resize_mode": 0}
-        return [
-            self.request_from(
-                picture, number, step, item, form.with_extra(payload), size=form.enlarged(picture.width, picture.height)
-            )
-            for number, picture in enumerate(item.pictures)
-        ]
+        return {"payload": form.with_extra(payload), "size": form.enlarged(picture.width, picture.height)}
 
     def infotext(self, request: Request, answered: str) -> str:
         """An upscaler answers no infotext: the one of its input, with what it did."""

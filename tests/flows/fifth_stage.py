@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpu.request import Request
+from gpu.request import Picture, Request
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
@@ -29,13 +29,10 @@ class GlazeStage(Stage[Glaze]):
     def look_up(self, step: Step[Glaze], inventory: Inventory) -> None:
         inventory.sampling(step.settings.sampling)
 
-    def requests(self, step: Step[Glaze], item: Item) -> list[Request]:
-        payload = item.payload(step) | {"denoising_strength": step.form.strength, "batch_size": 1}
-        requests = []
-        for number, picture in enumerate(item.pictures):
-            own = {"width": picture.width, "height": picture.height, "seed": picture.seed}
-            requests.append(self.request_from(picture, number, step, item, step.form.with_extra(payload | own)))
-        return requests
+    def fields(self, step: Step[Glaze], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        own = {"width": picture.width, "height": picture.height, "seed": picture.seed, "batch_size": 1}
+        own["denoising_strength"] = step.form.strength
+        return {"payload": step.form.with_extra(item.payload(step) | own)}
 
     def note(self, request: Request, content: bytes) -> str:
         return "glazed"
