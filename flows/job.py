@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from store.inputs import keep
 from tasks.adetailer import ADETAILER, ADetailerPass
@@ -19,10 +19,19 @@ from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
 
 MOST_PICTURES = 1000
+# Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
+# a single name, or null.
+ONE_OR_SEVERAL = {
+    "anyOf": [
+        {"title": "names", "type": "array", "items": {"type": "string"}, "maxItems": 8},
+        {"title": "one name", "type": "string"},
+        {"type": "null"},
+    ]
+}
 
 
 class GenerationJob(Form):
-    """Pictures to make: from words or from files, then repainted, refined and enlarged as you like.
+    """Pictures to make: from a prompt or from files, then repainted, refined and enlarged as you like.
 
     The fields whose annotation holds a :class:`tasks.stage.Stage` are the stages, in the order in which they run.
     """
@@ -33,7 +42,7 @@ class GenerationJob(Form):
     checkpoint: str = field(
         ..., "Checkpoint", "As the WebUI lists it: file, title, model name or hash.", 2, min_length=1
     )
-    vae: list[str] = field(
+    vae: Annotated[list[str], WithJsonSchema(ONE_OR_SEVERAL)] = field(
         [],
         "VAE",
         "As the WebUI lists it; empty: the checkpoint's own. On Forge also the text encoders (Flux: VAE, CLIP, T5).",
@@ -45,7 +54,7 @@ class GenerationJob(Form):
     )
     batch_size: int = field(1, "Pictures per request", "For txt2img; more needs more memory.", 5, ge=1, le=16)
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
-    txt2img: Annotated[Txt2Img | None, TXT2IMG] = field(None, "txt2img", "Start from words.", 10)
+    txt2img: Annotated[Txt2Img | None, TXT2IMG] = field(None, "txt2img", "Start from a prompt.", 10)
     img2img: Annotated[Img2Img | None, IMG2IMG] = field(None, "img2img", "Repaint each picture.", 12)
     adetailer: Annotated[list[ADetailerPass], ADETAILER] = field(
         [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8

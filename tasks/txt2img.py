@@ -1,4 +1,4 @@
-"""The first stage: pictures from words."""
+"""The first stage: pictures from a prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.stage import Item, Settings, Size, Stage, Step, bounded
 
 
 class Txt2Img(Sampling, StageForm):
-    """Pictures from words."""
+    """Pictures from a prompt."""
 
     width: Side = field(512, "Width", "Pixels, a multiple of 8.", 8)
     height: Side = field(512, "Height", "Pixels, a multiple of 8.", 9)
