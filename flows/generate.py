@@ -13,7 +13,7 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
-from flows.log import hide_expected_tracebacks
+from flows.log import EXPECTED, hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import JobRefused, preflight
 from tasks.publish import Published, contact_sheet, publish
@@ -64,7 +64,12 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    for picture in generate(job):
+    try:
+        published = generate(job)
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    for picture in published:
         print(picture.path)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.batch import BatchIncomplete, batch
-from flows.generate import generate
+from flows.generate import generate, main
 from flows.job import GenerationJob
+from store.settings import settings
 from tests.requesting import arm
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import OutOfMemory
@@ -69,6 +71,24 @@ def test_one_job_that_fails_is_a_few_lines_too(
     with pytest.raises(OutOfMemory):
         generate(job("one", 1), WebUI(base_url=server.url), Gallery(folder=str(home / "gallery")))
     assert not [record for record in caplog.records if record.exc_info]
+
+
+def test_the_flow_as_a_command_says_the_reason(
+    server: EmbeddedWebUI,
+    prefect_server: None,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("checkpoint: inc\ntxt2img: {prompt: a castle}\n")
+    monkeypatch.setattr(settings(), "webui_url", server.url)
+    monkeypatch.setattr(sys, "argv", ["flows.generate", str(file)])
+    assert main() == 1
+    said = capsys.readouterr().err
+    assert "no checkpoint 'inc' (did you mean 'ink'?)" in said
+    assert "Traceback" not in said
 
 
 def test_a_checkpoint_that_cannot_be_loaded_fails_its_own_jobs(
