@@ -61,7 +61,7 @@ PAINTING: dict[str, Any] = RETRYING | {
 
 
 def place(request: Request, number: int, run: str | None = None) -> Path:
-    """Where the ``number``-th picture (from 0) of a request lies: a name made of what decides it."""
+    """Where the ``number``-th picture (from 0) of a request lies: its name says what decides it."""
     run = run or str(this_run().id)
     name = f"{request.stage}-{request.first + number:04}-{request.seeds[number]}-{request.digest[:8]}.png"
     return settings().runs / run / name
@@ -84,11 +84,9 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
             f"{request.title} asked for {request.checkpoint.title}, but {info.sd_model_name} "
             f"[{info.sd_model_hash}] painted it. Somebody switched the model at the WebUI, or its list is out of date"
         )
-    wanted = len(request.seeds)
-    if "script_name" not in request.payload and not _adds_pictures(request) and len(generation.images) != wanted:
-        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
-    if len(generation.images) < wanted:
-        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
+    wanted, came = len(request.seeds), len(generation.images)
+    if came < wanted or (came > wanted and not _adds_pictures(request)):
+        raise WrongImages(f"{request.title} asked for {wanted} pictures, {came} came back")
     if tuple(info.all_seeds[:wanted]) != request.seeds:
         raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
     for content in generation.images[:wanted]:
@@ -101,8 +99,9 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
 
 
 def _adds_pictures(request: Request) -> bool:
-    """Scripts such as ControlNet send their maps behind the pictures."""
-    return bool({str(name).lower() for name in request.payload.get("alwayson_scripts", {})} - {"adetailer"})
+    """A selectable script may send what it likes, and others, such as ControlNet, their maps behind the pictures."""
+    scripts = {str(name).lower() for name in request.payload.get("alwayson_scripts", {})}
+    return "script_name" in request.payload or bool(scripts - {"adetailer"})
 
 
 def _size(request: Request, content: bytes) -> tuple[int, int]:
