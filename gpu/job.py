@@ -58,7 +58,8 @@ class Job:
 
     def mark_sent(self) -> None:
         """It goes out now."""
-        os.utime(self._note)
+        with suppress(OSError):  # somebody tidied the folder
+            os.utime(self._note)
         self.pace.begin()
         self.awaited = True
 
@@ -137,8 +138,13 @@ class Job:
                 if not self._must_be_running():
                     raise
             self.stopping_since = self.stopping_since or time.monotonic()
+            asked = time.monotonic()
             with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
                 self.client.interrupt()
+            if (took := time.monotonic() - asked) > QUICK_LOOK:
+                logger.warning(
+                    "interrupting %s took %.1f s: if it ended meanwhile, the next job was hit", self.id, took
+                )
             return False
         except NotFound:
             return True

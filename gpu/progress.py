@@ -1,4 +1,4 @@
-"""A bar that only goes forward, and a countdown that only goes down, out of what a WebUI says of its progress."""
+"""What is made of a WebUI's progress: a bar that only rises, a countdown that only falls, slow told from hung."""
 
 from __future__ import annotations
 

@@ -287,6 +287,17 @@ def test_one_interrupt_is_enough_though_the_step_in_work_takes_long(server: Embe
     assert interrupts(server) == 1
 
 
+def test_an_interrupt_that_took_long_is_said(
+    server: EmbeddedWebUI, client: WebUIClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    arm(server, kind="slow", seconds=0.8, path="*/interrupt")
+    server.steps.hold()
+    cancel_while(server, client, request_for(server, steps=20), lambda: server.steps.wait_for(0, PATIENCE))
+    assert server.wait_until_idle(PATIENCE)
+    assert interrupts(server) == 1
+    assert "if it ended meanwhile, the next job was hit" in caplog.text
+
+
 # -- a checkpoint that is gone -------------------------------------------------------------------------------
 
 
