@@ -6,29 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
 from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import Item, freeze_inputs, items_of, preflight
+from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
-from flows.pipeline import Stages, sender_to
-from tasks.publish import Published, contact_sheet, publish, table
+from flows.log import BatchIncomplete, hide_expected_tracebacks
+from flows.pipeline import Pipeline, sender_to
+from tasks.preflight import preflight
+from tasks.publish import Published, contact_sheet, publish
+from tasks.stage import Item
 from tasks.status import RESULTS, this_run
 
 
-class BatchIncomplete(RuntimeError):
-    """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
-
-
-@flow(
-    name="batch",
-    flow_run_name="{name}",
-    persist_result=True,
-    result_serializer="json",
-    result_storage=RESULTS,
-)
+@flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json", result_storage=RESULTS)
 def batch(
     name: str = "batch",
     jobs: list[GenerationJob] = [],  # noqa: B006  Prefect shows a default of None as another form
@@ -45,6 +39,7 @@ def batch(
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
+    hide_expected_tracebacks()
     run_id, started = str(this_run().id), datetime.now().astimezone()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
@@ -53,7 +48,7 @@ def batch(
 
     webui = WebUI.chosen(webui)
     jobs = freeze_inputs(jobs, run_id)
-    items = items_of(jobs, preflight(jobs, webui.get_client()))
+    items = preflight(jobs, webui.get_client())
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:
@@ -63,18 +58,18 @@ def batch(
         published.append((item, where))
 
     with sender_to(webui) as sender:
-        stages = Stages(items, sender, tolerant=True, on_done=publish_item)
-        stages.start()
+        pipeline = Pipeline(items, sender, tolerant=True, on_done=publish_item)
+        pipeline.start()
         into = Gallery.chosen(gallery)
-        stages.run()
+        pipeline.run()
 
     paths = [where for _, wheres in published for where in wheres]
     pictures = [picture for item, _ in published for picture in item.pictures]
     rows = [row(number, item) for number, item in enumerate(items, start=1)]
-    stages.progress.flush()
+    pipeline.progress.flush()
     contact_sheet(name, pictures, paths)
-    table("timings", "Seconds per stage", stages.timings)
-    table("batch", f"{len(items)} jobs of {name}", rows)
+    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
+    create_table_artifact(rows, key="batch", description=f"{len(items)} jobs of {name}")
     report_failures(items)
     return paths
 

@@ -7,23 +7,21 @@ from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
+from prefect.artifacts import create_table_artifact
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.items import freeze_inputs, items_of, preflight
+from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
-from flows.pipeline import Stages, sender_to
-from tasks.preflight import JobRefused
-from tasks.publish import Published, contact_sheet, publish, table
+from flows.log import EXPECTED, hide_expected_tracebacks
+from flows.pipeline import Pipeline, sender_to
+from tasks.preflight import JobRefused, preflight
+from tasks.publish import Published, contact_sheet, publish
 from tasks.status import RESULTS, this_run
 
 
 @flow(
-    name="generate",
-    flow_run_name="{job.name}",
-    persist_result=True,
-    result_serializer="json",
-    result_storage=RESULTS,
+    name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json", result_storage=RESULTS
 )
 def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
     """Make the pictures of one job, stage by stage, and put them into the gallery.
@@ -33,27 +31,26 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
+    hide_expected_tracebacks()
     run_id, started = str(this_run().id), datetime.now().astimezone()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
-    [ready] = preflight([job], webui.get_client())
-    if ready.problem:
-        raise JobRefused(f"{webui.base_url} would have painted something else: {ready.problem}")
-    items = items_of([job], [ready])
+    [item] = preflight([job], webui.get_client())
+    if item.error:
+        raise JobRefused(f"{webui.base_url} would have painted something else: {item.error}")
 
     with sender_to(webui) as sender:
-        stages = Stages(items, sender)
-        stages.start()
+        pipeline = Pipeline([item], sender)
+        pipeline.start()
         gallery = Gallery.chosen(gallery)  # Prefect takes its time to tell, and the GPU need not wait for it
-        stages.run()
+        pipeline.run()
 
-    pictures = items[0].pictures
-    about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": stages.timings}
-    published = publish(pictures, gallery, job=job.name, run=run_id, started=started, about=about)
+    about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": pipeline.timings}
+    published = publish(item.pictures, gallery, job=job.name, run=run_id, started=started, about=about)
     # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
-    stages.progress.flush()
-    contact_sheet(job.name, pictures, published)
-    table("timings", "Seconds per stage", stages.timings)
+    pipeline.progress.flush()
+    contact_sheet(job.name, item.pictures, published)
+    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
     return published
 
 
@@ -67,7 +64,12 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    for picture in generate(job):
+    try:
+        published = generate(job)
+    except EXPECTED as error:
+        print(error, file=sys.stderr)
+        return 1
+    for picture in published:
         print(picture.path)
     return 0
 

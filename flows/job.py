@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ConfigDict, ValidationError, model_validator
+from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from store.inputs import keep
-from tasks.adetailer import ADetailerPass
-from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, field
-from tasks.img2img import Img2Img
-from tasks.txt2img import Txt2Img
-from tasks.upscale import Upscale
+from tasks.adetailer import ADETAILER, ADetailerPass
+from tasks.form import LARGEST_SEED, Form, field
+from tasks.img2img import IMG2IMG, Img2Img
+from tasks.sampling import Sampling
+from tasks.stage import Settings, Stage, Step
+from tasks.txt2img import TXT2IMG, Txt2Img
+from tasks.upscale import UPSCALE, Upscale
 
 MOST_PICTURES = 1000
+# Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
+# a single name, or null.
+ONE_OR_SEVERAL = {
+    "anyOf": [
+        {"title": "names", "type": "array", "items": {"type": "string"}, "maxItems": 8},
+        {"title": "one name", "type": "string"},
+        {"type": "null"},
+    ]
+}
 
 
 class GenerationJob(Form):
-    """Pictures to make: from words or from files, then repainted, refined and enlarged as you like."""
+    """Pictures to make: from a prompt or from files, then repainted, refined and enlarged as you like.
+
+    The fields whose annotation holds a :class:`tasks.stage.Stage` are the stages, in the order in which they run.
+    """
 
     model_config = ConfigDict(title="Generation job")
 
@@ -27,41 +42,61 @@ class GenerationJob(Form):
     checkpoint: str = field(
         ..., "Checkpoint", "As the WebUI lists it: file, title, model name or hash.", 2, min_length=1
     )
-    vae: str | None = field(None, "VAE", "As the WebUI lists it; empty: the checkpoint's own.", 3)
+    vae: Annotated[list[str], WithJsonSchema(ONE_OR_SEVERAL)] = field(
+        [],
+        "VAE",
+        "As the WebUI lists it; empty: the checkpoint's own. On Forge also the text encoders (Flux: VAE, CLIP, T5).",
+        3,
+        max_length=8,
+    )
     images: int = field(
-        1,
-        "Pictures",
-        "How many, each with its own seed; with init images, of each.",
-        4,
-        ge=1,
-        le=MOST_PICTURES,
+        1, "Pictures", "How many, each with its own seed; with init images, of each.", 4, ge=1, le=MOST_PICTURES
     )
     batch_size: int = field(1, "Pictures per request", "For txt2img; more needs more memory.", 5, ge=1, le=16)
-    txt2img: Txt2Img | None = field(None, "txt2img", "Start from words.", 10)
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
-    img2img: Img2Img | None = field(None, "img2img", "Repaint each picture.", 12)
-    adetailer: list[ADetailerPass] = field([], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8)
-    upscale: Upscale | None = field(None, "Upscale", "Enlarge each picture.", 14)
+    txt2img: Annotated[Txt2Img | None, TXT2IMG] = field(None, "txt2img", "Start from a prompt.", 10)
+    img2img: Annotated[Img2Img | None, IMG2IMG] = field(None, "img2img", "Repaint each picture.", 12)
+    adetailer: Annotated[list[ADetailerPass], ADETAILER] = field(
+        [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8
+    )
+    upscale: Annotated[Upscale | None, UPSCALE] = field(None, "Upscale", "Enlarge each picture.", 14)
+
+    @field_validator("vae", mode="before")
+    @classmethod
+    def _one_name_or_several(cls, given: Any) -> Any:
+        """A single name is taken as well: up to 0.1.0 it was the only form."""
+        return [] if given is None else [given] if isinstance(given, str) else given
 
     @model_validator(mode="after")
-    def _one_start(self) -> GenerationJob:
+    def _consistent(self) -> GenerationJob:
         if (self.txt2img is None) == (not self.init_images):
             raise ValueError("start from either txt2img or init_images")
-        if self.init_images and not (self.img2img or self.adetailer or self.upscale):
-            raise ValueError("init_images need a stage that works on them: img2img, adetailer or upscale")
+        steps = self.steps()
+        if not steps:
+            raise ValueError("init_images need a stage that works on them, such as img2img")
         if self.total > MOST_PICTURES:
             raise ValueError(f"{self.total} pictures are too many for one job: at most {MOST_PICTURES}")
-        if self.txt2img is not None and self.upscale is not None:
-            wide, high = self.txt2img.size
-            if self.img2img is not None:
-                wide, high = self.img2img.resized(wide, high)
-            if max(wide, high) * self.upscale.factor > LARGEST_RESULT:
-                factor = f"{self.upscale.factor:g}"
-                raise ValueError(f"upscaling {wide}×{high} by {factor} makes more than {LARGEST_RESULT} pixels a side")
-        for stage in (self.txt2img, self.img2img):
-            if stage is not None and stage.seed is not None and stage.seed + self.total - 1 > LARGEST_SEED:
-                raise ValueError(f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}")
+        if max(step.settings.sampling.seed for step in steps) + self.total - 1 > LARGEST_SEED:
+            raise ValueError(f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}")
         return self
+
+    @classmethod
+    def stages(cls) -> tuple[Stage[Any], ...]:
+        """The stages in the order in which they run; each has the name of its field."""
+        return tuple(one for about in cls.model_fields.values() for one in about.metadata if isinstance(one, Stage))
+
+    def steps(self, size: tuple[int, int] | None = None) -> list[Step[Any]]:
+        """The stages that this job has, each with its settings; for init images of ``size``, where that is known.
+
+        Raises:
+            ValueError: a stage can't take or make pictures of that size.
+        """
+        settings, steps = Settings(Sampling(prompt=""), self.checkpoint, size), []
+        for stage in self.stages():
+            if form := getattr(self, stage.name):
+                settings = stage.settings(form, settings)
+                steps.append(Step(stage, form, settings))
+        return steps
 
     @property
     def total(self) -> int:
@@ -71,8 +106,8 @@ class GenerationJob(Form):
     @property
     def files(self) -> list[str]:
         """The files that the job starts from: paths, or references to the store."""
-        mask = self.img2img.mask if self.img2img is not None else None
-        return [*self.init_images, *([mask] if mask else [])]
+        given = [getattr(step.form, name) for step in self.steps() for name in step.stage.files]
+        return [*self.init_images, *filter(None, given)]
 
     def with_files_kept(self, beside: Path | None = None) -> GenerationJob:
         """The job with its files copied into the store and replaced by references; done when it is queued.
@@ -81,9 +116,24 @@ class GenerationJob(Form):
             ValueError: a file is missing or no picture.
         """
         changed: dict[str, Any] = {"init_images": [keep(file, beside=beside) for file in self.init_images]}
-        if self.img2img is not None and self.img2img.mask is not None:
-            changed["img2img"] = self.img2img.model_copy(update={"mask": keep(self.img2img.mask, beside=beside)})
+        for step in self.steps():
+            given = {name: file for name in step.stage.files if (file := getattr(step.form, name))}
+            kept = {name: keep(file, beside=beside) for name, file in given.items()}
+            changed[step.stage.name] = step.form.model_copy(update=kept) if kept else step.form
         return self.model_copy(update=changed)
+
+    def with_seeds(self, draw: str) -> GenerationJob:
+        """The job with a seed for each −1, and for a first stage that has none to take over.
+
+        The same ``draw`` gives the same seeds, so a retry need not remember them.
+        """
+        seeds: dict[str, Any] = {}
+        for number, step in enumerate(self.steps()):
+            given = getattr(step.form, "seed", 0)
+            if given == -1 or (given is None and number == 0):
+                seed = random.Random(f"{draw} {step.stage.name}").randint(0, LARGEST_SEED - self.total)
+                seeds[step.stage.name] = step.form.model_copy(update={"seed": seed})
+        return self.model_copy(update=seeds)
 
     def parameters(self) -> dict[str, Any]:
         """The job as a flow run's parameter: JSON, without what was left at its default."""

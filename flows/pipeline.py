@@ -7,95 +7,72 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import Task, get_run_logger
+from prefect import get_run_logger
 
 from blocks.connection import WebUI
-from flows.items import STAGES, Item
 from gpu.lease import Lease, Ticket
 from gpu.request import Picture, Request
 from gpu.sender import Sender
-from tasks.adetailer import adetailer
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
-from tasks.img2img import img2img
-from tasks.paint import is_made
+from tasks.paint import is_painted
 from tasks.progress import JobProgress, watch
-from tasks.status import Status, this_run
-from tasks.txt2img import txt2img
-from tasks.upscale import upscale
+from tasks.stage import Item, Stage, Step
+from tasks.status import RunState, this_run
 from webui.errors import Unreachable
 from webui.models import Checkpoint
 
-PAINTERS: dict[str, Task[Any, list[Picture]]] = {
-    "txt2img": txt2img,
-    "img2img": img2img,
-    "adetailer": adetailer,
-    "upscale": upscale,
-}
 POLLER_ENDS_WITHIN = 1.0  # seconds
-
-
-def shares(items: Sequence[Item]) -> dict[str, float]:
-    """How much of the work each stage is, in sampling steps × pictures; an upscale counts as five steps."""
-    weights: dict[str, float] = {}
-    for stage in STAGES:
-        for item in items:
-            if item.has(stage):
-                steps = 5 if stage == "upscale" else item.sampling(stage).steps
-                if stage == "img2img" and item.job.img2img is not None:
-                    steps = max(1, round(steps * item.job.img2img.denoising_strength))
-                weights[stage] = weights.get(stage, 0) + steps * item.job.total
-    return weights
 
 
 @contextmanager
 def sender_to(webui: WebUI) -> Iterator[Sender]:
     """The sender to a WebUI's GPU; says in log and state what is waited for."""
-    run, status = this_run(), Status()
+    run, state = this_run(), RunState()
     run_id = str(run.id)
 
     def say_who_paints(holder: Ticket) -> None:
-        status.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})")
+        state.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})")
 
     sender = Sender(
         webui.get_client(),
         run=run_id,
         lease=Lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
-        made=lambda request: is_made(request, run_id),
-        on_wait=status.waiting,
+        made=lambda request: is_painted(request, run_id),
+        on_wait=state.waiting,
     )
-    with closing(status), sender:
+    with closing(state), sender:
         yield sender
 
 
 @dataclass
 class Group:
-    """What a stage asks of one checkpoint (None: an upscaler): each item with its requests."""
+    """The requests of one stage that one checkpoint paints (None: none is needed), item by item."""
 
     checkpoint: Checkpoint | None
-    plans: list[tuple[Item, list[Request]]] = field(default_factory=list)
+    items: list[tuple[Item, list[Request]]] = field(default_factory=list)
 
     @property
     def requests(self) -> list[Request]:
-        return [request for _, plan in self.plans for request in plan]
+        return [request for _, requests in self.items for request in requests]
 
     @property
-    def standing(self) -> dict[str, Any]:
-        """What makes the switch stand alone as the group's first request does."""
+    def overrides(self) -> dict[str, Any]:
+        """The settings that the group's first request overrides: a switch with the same ones loads what it needs."""
         payload = self.requests[0].payload
         return {key: payload[key] for key in ("override_settings", "override_settings_restore_afterwards")}
 
 
 @dataclass
-class Stages:
+class Pipeline:
     """Runs the stages of some items on one sender.
 
-    ``tolerant``: an item's failure does not stop the others. ``on_done``: called with each item that is through its
-    last stage, while the GPU works on the next one.
+    ``tolerant``: an error concerns the items that it belongs to, and the others go on. ``on_done``: called with each
+    item that is through its last stage, while the GPU works on the next one.
     """
 
     items: list[Item]
@@ -105,8 +82,13 @@ class Stages:
     timings: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.progress = JobProgress(shares(self.items))
-        self._stages = [stage for stage in STAGES if self._working(stage)]
+        self._stages = [stage for stage in self.items[0].job.stages() if self._steps(stage)]
+        self.progress = JobProgress(
+            {
+                stage.name: sum(stage.weight(step) * item.job.total for item, step in self._steps(stage))
+                for stage in self._stages
+            }
+        )
         self._begun: dict[str, list[Group]] = {}
         self._on_gpu = False
         self._loaded = ""  # the checkpoint that the WebUI has, by file name
@@ -114,45 +96,42 @@ class Stages:
     def start(self) -> None:
         """Wait for the GPU and give it the first request: it works while the caller sees to what is left to see to."""
         for stage in self._stages[:1]:
-            self._begun[stage] = self._begin(stage)
+            self._begun[stage.name] = self._begin(stage)
 
     def run(self) -> None:
         """Stage by stage, and within a stage checkpoint by checkpoint, the one that is loaded first."""
         for stage in self._stages:
-            if self._working(stage):
+            if self._steps(stage):
                 self._run_stage(stage)
 
-    def _working(self, stage: str) -> list[Item]:
-        return [item for item in self.items if item.has(stage)]
+    def _steps(self, stage: Stage[Any]) -> list[tuple[Item, Step[Any]]]:
+        return [(item, step) for item in self.items if (step := item.step(stage)) is not None]
 
-    def _begin(self, stage: str) -> list[Group]:
-        """Plan the stage, and send its first request."""
-        plans = [(item, self._named(item, item.requests(stage))) for item in self._working(stage)]
-        groups = _by_checkpoint(stage, plans)
+    def _begin(self, stage: Stage[Any]) -> list[Group]:
+        """Make the stage's requests, and send the first one."""
+        groups = self._groups(stage)
+        if not groups:
+            return []
         if not self._on_gpu:
             self._take_gpu(groups)
         groups.sort(key=lambda group: group.checkpoint is None or group.checkpoint.file != self._loaded)
-        asked = [request for group in groups for request in self._asked(group)]
-        self.sender.plan(asked, final=stage == self._stages[-1])
+        planned = [request for group in groups for request in [*self._switch(group), *group.requests]]
+        self.sender.plan(planned, final=stage is self._stages[-1])
         self.sender.start()  # the GPU works while Prefect is told
         return groups
 
-    def _run_stage(self, stage: str) -> None:
-        started = time.monotonic()
-        groups = self._begun.pop(stage, None) or self._begin(stage)
-        made: list[Picture] = []
-        with self._watched(stage, sum(len(request.seeds) for group in groups for request in group.requests)):
-            for group in groups:
-                made += self._run_group(stage, group)
-        self.timings.append(
-            {
-                "stage": stage,
-                "pictures": len(made),
-                "seconds": round(time.monotonic() - started, 1),
-                "at the WebUI": round(sum(picture.seconds for picture in made), 1),
-                "checkpoint": ", ".join(sorted({picture.checkpoint for picture in made})),
-            }
-        )
+    def _groups(self, stage: Stage[Any]) -> list[Group]:
+        """The stage's requests in groups of one checkpoint, in the order in which the checkpoints appear."""
+        groups: dict[str, Group] = {}
+        for item, step in self._steps(stage):
+            with self._concerns([item]):
+                requests = stage.requests(step, item)
+                if len(self.items) > 1:  # with the job's name, where there are several to tell apart
+                    requests = [request.model_copy(update={"job": item.job.name}) for request in requests]
+                checkpoint = item.checkpoint(step)
+                group = groups.setdefault(checkpoint.file if checkpoint else "", Group(checkpoint))
+                group.items.append((item, requests))
+        return list(groups.values())
 
     def _take_gpu(self, groups: list[Group]) -> None:
         """Wait for the GPU with everything ready, and see which checkpoint it is left with."""
@@ -169,70 +148,77 @@ class Stages:
     def _which_is_loaded(self, checkpoints: list[Checkpoint]) -> str:
         return next((one.file for one in checkpoints if is_loaded(one, self.sender.client)), "")
 
-    def _asked(self, group: Group) -> list[Request]:
-        """All that a group asks of the WebUI: the switch of its checkpoint, if it needs one, and its requests."""
-        if group.checkpoint is None or group.checkpoint.file == self._loaded or self._is_made(group):
-            return group.requests
-        return [switch_request(group.checkpoint, group.standing), *group.requests]
+    def _switch(self, group: Group) -> list[Request]:
+        """The request that loads a group's checkpoint; none where it is loaded, or a retry finds all painted."""
+        checkpoint = group.checkpoint
+        if checkpoint is None or checkpoint.file == self._loaded or all(map(self.sender.is_made, group.requests)):
+            return []
+        return [switch_request(checkpoint, group.overrides)]
 
-    def _is_made(self, group: Group) -> bool:
-        """Whether a retried run made all of it before, so that its checkpoint need not be loaded."""
-        return all(self.sender.is_made(request) for request in group.requests)
+    def _run_stage(self, stage: Stage[Any]) -> None:
+        started = time.monotonic()
+        groups = self._begun.pop(stage.name, None) or self._begin(stage)
+        pictures: list[Picture] = []
+        with self._watched(stage, sum(len(request.seeds) for group in groups for request in group.requests)):
+            for group in groups:
+                pictures += self._run_group(stage, group)
+        self.timings.append(
+            {
+                "stage": stage.name,
+                "pictures": len(pictures),
+                "seconds": round(time.monotonic() - started, 1),
+                "at the WebUI": round(sum(picture.seconds for picture in pictures), 1),
+                "checkpoint": ", ".join(sorted({picture.checkpoint for picture in pictures})),
+            }
+        )
 
-    def _named(self, item: Item, requests: list[Request]) -> list[Request]:
-        """The requests with their job's name, where there are several jobs to tell apart."""
-        if len(self.items) == 1:
-            return requests
-        return [request.model_copy(update={"job": item.job.name}) for request in requests]
+    def _run_group(self, stage: Stage[Any], group: Group) -> list[Picture]:
+        if group.checkpoint is not None and self._switch(group):
+            with self._concerns([item for item, _ in group.items]):
+                switch_checkpoint(group.checkpoint, group.overrides, self.sender)
+                self._loaded = group.checkpoint.file
+        painted: list[Picture] = []
+        for item, requests in group.items:
+            with self._concerns([item]):
+                item.pictures = self._paint(stage, item, requests)
+                painted += item.pictures
+                if item.error is None and item.steps[-1].stage is stage:
+                    self.on_done(item)
+        return painted
 
-    def _run_group(self, stage: str, group: Group) -> list[Picture]:
-        if group.checkpoint is not None and len(self._asked(group)) > len(group.requests):
-            switch_checkpoint(group.checkpoint, group.standing, self.sender)
-            self._loaded = group.checkpoint.file
-        made = []
-        for item, requests in group.plans:
-            item.pictures = self._paint(stage, item, requests)
-            made += item.pictures
-            if item.error is None and stage == item.last_stage:
-                self.on_done(item)
-        return made
-
-    def _paint(self, stage: str, item: Item, requests: list[Request]) -> list[Picture]:
-        """An item's pictures. A request that was done before (a retried run) costs nothing."""
+    def _paint(self, stage: Stage[Any], item: Item, requests: list[Request]) -> list[Picture]:
+        """An item's pictures. A request that was painted before (a retried run) costs nothing."""
         pictures: list[Picture] = []
         for request in requests:
-            try:
+            with self._concerns([item]):
                 if item.error is None:
-                    pictures += PAINTERS[stage](request, self.sender)
-            except Unreachable:
-                raise  # without a WebUI the others would fail one by one
-            except Exception as error:
-                if not self.tolerant:
-                    raise
-                get_run_logger().error("%s of %s failed: %s", request.title, item.job.name, error)
-                item.error = error
+                    pictures += stage.task(request, self.sender)
             self.progress.done(request)
         return pictures
 
     @contextmanager
-    def _watched(self, stage: str, pictures: int) -> Iterator[None]:
+    def _concerns(self, items: list[Item]) -> Iterator[None]:
+        """Keep an error to the items that it belongs to, where the others go on."""
+        try:
+            yield
+        except Unreachable:
+            raise  # without a WebUI the others would fail one by one
+        except Exception as error:
+            if not self.tolerant:
+                raise
+            for item in items:
+                item.error = item.error or error
+            get_run_logger().error("%s failed: %s", ", ".join(item.job.name for item in items), error)
+
+    @contextmanager
+    def _watched(self, stage: Stage[Any], pictures: int) -> Iterator[None]:
         """Poll the WebUI's progress while the stage runs: one polling task for all its pictures."""
         stop = threading.Event()
-        self.progress.begin(stage, pictures)
-        poller = watch.submit(stage, self.sender, self.progress, stop)
+        self.progress.begin(stage.name, pictures)
+        poller = watch.submit(stage.name, self.sender, self.progress, stop)
         try:
             yield
             self.progress.end()
         finally:
             stop.set()
             poller.wait(POLLER_ENDS_WITHIN)
-
-
-def _by_checkpoint(stage: str, plans: list[tuple[Item, list[Request]]]) -> list[Group]:
-    """The plans in groups of one checkpoint, in the order in which the checkpoints appear."""
-    groups: dict[str, Group] = {}
-    for item, plan in plans:
-        checkpoint = item.checkpoint(stage)
-        group = groups.setdefault(checkpoint.file if checkpoint else "", Group(checkpoint))
-        group.plans.append((item, plan))
-    return list(groups.values())

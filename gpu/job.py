@@ -103,7 +103,8 @@ class Job:
             jobs=max(1, state.job_count),
             step=state.sampling_step if sampling else None,
             steps=state.sampling_steps if sampling else None,
-            preview=ours.live_preview if ours else None,
+            # Until the first step a WebUI may still hold the last job's.
+            preview=ours.live_preview if ours and sampling else None,
             preview_id=ours.id_live_preview if ours else -1,
         )
         self.pace.read(reading)

@@ -42,7 +42,7 @@ def poll(
             continue
         if exchange.job.id != of:
             of = exchange.job.id
-            bar, countdown = RequestBar(exchange.request.may_grow), Countdown()
+            bar, countdown = RequestBar(exchange.request.phases), Countdown()
         shown, eta = bar.read(reading), countdown.read(reading.fraction, reading.eta)
         with suppress(Exception):  # whoever hears of it cannot stop the polling either
             listener(exchange, shown, eta, reading)
@@ -55,9 +55,11 @@ def _take_readings(
     interval: float,
     preview_every: float,
 ) -> None:
-    previewed, preview_id = 0.0, -1
+    previewed, preview_id, of = 0.0, -1, ""
     while not stop.is_set():
         if (exchange := sender.sending) is not None:
+            if exchange.job.id != of:
+                of, preview_id = exchange.job.id, -1  # a WebUI counts its previews anew for each job
             due = preview_every > 0 and time.monotonic() - previewed >= preview_every
             previewed = time.monotonic() if due else previewed
             with suppress(Exception):  # whatever it was: this look is skipped

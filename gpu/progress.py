@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
@@ -29,34 +29,41 @@ class Reading:
 
 
 class RequestBar:
-    """The bar of one request: 0 to 1, only forward, rescaled where the WebUI finds more work on the way.
+    """The bar of one request: 0 to 1, only forward, also where the WebUI finds more work on the way.
 
-    ADetailer's job count grows with each face, and the WebUI's own bar falls from 1.0 to 0.5. Here what is left of
-    the bar is shared out anew. A request that may grow gives each phase half of what is left; any other has its whole
-    length for the one phase that it should have.
+    With ADetailer the WebUI's job count grows when a pass has found something, and its own bar falls from 1.0 to 0.5.
+    Here each such phase has its part of the bar.
+
+    Args:
+        phases: the parts of the phases that may come, in any unit (see ``Request.phases``).
     """
 
-    def __init__(self, may_grow: bool = False) -> None:
+    def __init__(self, phases: Sequence[float] = (1.0,)) -> None:
         self.shown = 0.0
-        self._may_grow = may_grow
+        self._phases = list(phases)
         self._jobs = 0
-        self._from = 0.0  # where on the bar this phase began
-        self._raw_from = 0.0  # what the WebUI said then
-        self._end = self._phase_end()
+        self._raw_from = 0.0  # what the WebUI said when this phase began
+        self._begin_phase()
 
     def read(self, reading: Reading) -> float:
         """Take a reading; returns the bar, 0 to 0.99."""
         raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
         if reading.jobs > self._jobs > 0:
-            self._from, self._raw_from = self.shown, min(raw, 0.999)
-            self._end = self._phase_end()
+            self._raw_from = raw
+            self._begin_phase()
         self._jobs = max(self._jobs, reading.jobs)
-        through = max(0.0, (raw - self._raw_from) / (1.0 - self._raw_from))
+        # Job count and fraction are asked one after the other: the fraction may be that of the phase before, 1.0.
+        self._raw_from = min(self._raw_from, raw)
+        through = (raw - self._raw_from) / max(1.0 - self._raw_from, 0.001)
         self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
         return self.shown
 
-    def _phase_end(self) -> float:
-        return self.shown + (1.0 - self.shown) / 2 if self._may_grow else 1.0
+    def _begin_phase(self) -> None:
+        """The next phase takes its part of what is left of the bar; one that nobody expected takes all of it."""
+        part = self._phases[0] / (sum(self._phases) or 1.0) if self._phases else 1.0
+        self._phases = self._phases[1:]
+        self._from = self.shown
+        self._end = self.shown + (1.0 - self.shown) * part
 
 
 class Countdown:

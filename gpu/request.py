@@ -108,9 +108,13 @@ class Request(BaseModel):
         return max(1, int(self.payload.get("steps") or 1))
 
     @property
-    def may_grow(self) -> bool:
-        """Whether the WebUI may find more work on the way: ADetailer adds a job for each face."""
-        return "adetailer" in {str(name).lower() for name in self.payload.get("alwayson_scripts", {})}
+    def phases(self) -> tuple[float, ...]:
+        """How the work is shared out over the parts that the WebUI's job count may come to: the picture, then each
+        pass of ADetailer that finds something. With ``skip_img2img`` no time goes into the picture."""
+        scripts = {str(name).lower(): script for name, script in self.payload.get("alwayson_scripts", {}).items()}
+        args = scripts.get("adetailer", {}).get("args", [])
+        passes = [1.0] * sum(isinstance(one, dict) for one in args)
+        return (0.0 if args[:2] == [True, True] else 1.0, *passes)
 
     def body(self, task_id: str) -> dict[str, Any]:
         """The JSON to post: the payload with its files read in, under ``task_id``."""
@@ -126,26 +130,6 @@ class Request(BaseModel):
         return body
 
 
-def standing_settings(checkpoint: Checkpoint, vae: str | None, clip_skip: int, *, forge: bool) -> dict[str, Any]:
-    """The part of a payload that makes a request stand alone.
-
-    Checkpoint, VAE and CLIP skip stick from one job to the next on a WebUI, so every request names them; not
-    restored afterwards, because restoring is what leaks (it forgets keys that config.json lacks).
-    """
-    modules = {"forge_additional_modules": [vae] if vae else []} if forge else {"sd_vae": vae or "Automatic"}
-    return {
-        "override_settings": {
-            "sd_model_checkpoint": checkpoint.file,
-            "CLIP_stop_at_last_layers": clip_skip,
-            **modules,
-        },
-        "override_settings_restore_afterwards": False,
-        "n_iter": 1,  # every picture is safe as soon as it is made
-        "send_images": True,
-        "save_images": False,
-    }
-
-
 def loads_of_others(request: Request, checkpoints: Iterable[Checkpoint]) -> Iterator[Request]:
     """One step at 64 × 64 for each checkpoint that ``request`` does not name: what makes a WebUI load it."""
     asked = request.payload.get("override_settings", {})
@@ -157,15 +141,6 @@ def loads_of_others(request: Request, checkpoints: Iterable[Checkpoint]) -> Iter
             yield Request(
                 stage="checkpoint", endpoint="txt2img", first=1, of=1, seeds=(1,), size=(64, 64), payload=payload
             )
-
-
-def with_extra(payload: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
-    """``payload`` with a form's ``extra`` fields; the two mappings that we fill ourselves are merged."""
-    merged = {**payload, **extra}
-    for key in ("override_settings", "alwayson_scripts"):
-        if key in payload and key in extra:
-            merged[key] = {**extra[key], **payload[key]}
-    return merged
 
 
 def _encoded(content: bytes) -> str:

@@ -1,24 +1,29 @@
 """The third stage: find faces (or whatever its models find) and repaint them in more detail.
 
-ADetailer swallows its failures: an unknown model, a field that its schema does not know, nothing found: all are
+ADetailer hides its failures: an unknown model, a field that its schema does not know, nothing found: all are
 answered with 200. So its arguments are checked against its own schema before the run (preflight), and what it did
 is read from the pixels: with ``skip_img2img`` it acted if and only if they differ from the input.
 """
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
-from prefect import task
+from jsonschema import Draft202012Validator
+from PIL import Image, ImageChops
 
 from gpu.request import Picture, Request
-from gpu.sender import Sender
-from tasks.form import Form, extra_field, field
-from tasks.paint import PAINTING, paint
-from tasks.txt2img import Txt2Img
+from tasks.form import StageForm, extra_field, field
+from tasks.inventory import Inventory, near
+from tasks.stage import Item, Settings, Stage, Step
+from webui import infotext
+from webui.errors import ADetailerIgnored, NotFound
+from webui.models import ImageInfo
 
 
-class ADetailerPass(Form):
+class ADetailerPass(StageForm):
     """One pass of one detection model."""
 
     ad_model: str = field(..., "Detection model", "As ADetailer lists it, such as face_yolov8n.pt.", 1)
@@ -33,46 +38,68 @@ class ADetailerPass(Form):
     extra: dict[str, Any] = extra_field('{"ad_use_steps": true, "ad_steps": 30}')
 
     def arguments(self) -> dict[str, Any]:
-        """The unit as ADetailer's schema names it."""
-        return {**self.model_dump(exclude={"extra"}), **self.extra}
+        """The pass as ADetailer's schema names it."""
+        return self.model_dump(exclude={"extra"}) | self.extra
 
 
-def adetailer_requests(
-    passes: list[ADetailerPass],
-    sampling: Txt2Img,
-    standing: dict[str, Any],
-    checkpoint: Any,
-    pictures: list[Picture],
-) -> list[Request]:
-    """One request for each of ``pictures``: every pass, and nothing but the passes."""
-    words = sampling.payload(standing)
-    # The two leading booleans are "enabled" and "skip img2img"; inside a pass the latter would do nothing.
-    script = {"ADetailer": {"args": [True, True, *(one.arguments() for one in passes)]}}
-    return [
-        Request(
-            stage="adetailer",
-            endpoint="img2img",
-            first=number + 1,
-            of=len(pictures),
-            seeds=(picture.seed,),
-            size=(picture.width, picture.height),
-            payload=words
-            | {
-                "denoising_strength": passes[0].ad_denoising_strength,
-                "width": picture.width,
-                "height": picture.height,
-                "seed": picture.seed,
-                "batch_size": 1,
-                "alwayson_scripts": words.get("alwayson_scripts", {}) | script,
-            },
-            checkpoint=checkpoint,
-            init=picture,
-        )
-        for number, picture in enumerate(pictures)
-    ]
+class ADetailerStage(Stage[list[ADetailerPass]]):
+    name = "adetailer"
+    endpoint = "img2img"
+
+    def settings(self, form: list[ADetailerPass], before: Settings) -> Settings:
+        if before.size is not None and any(side % 8 for side in before.size):
+            wide, high = before.size
+            raise ValueError(f"{wide}×{high}: ADetailer needs multiples of 8; add an img2img stage to resize it")
+        return before
+
+    def look_up(self, step: Step[list[ADetailerPass]], inventory: Inventory) -> None:
+        """The passes, against ADetailer's own list of models and its own schema."""
+        try:
+            schema = inventory.have("adetailer_schema")
+        except NotFound:
+            inventory.problems.append(
+                "the job has an adetailer stage, but the WebUI has no ADetailer: install the extension"
+            )
+            return
+        # A schema that does not forbid other fields would not find a typing error, and ADetailer then drops itself.
+        validator = Draft202012Validator({"additionalProperties": False} | schema)
+        for number, one in enumerate(step.form, start=1):
+            inventory.one_of("ADetailer model", one.ad_model, inventory.have("adetailer_models"))
+            inventory.loras(one.ad_prompt)
+            for error in validator.iter_errors(one.arguments()):
+                unknown = re.findall(r"'(\w+)' (?:was|were) unexpected", error.message)
+                hint = "".join(near(name, schema.get("properties", {})) for name in unknown)
+                where = ".".join(map(str, error.path))
+                inventory.problems.append(f"adetailer pass {number}: {where} {error.message}{hint}")
+
+    def fields(self, step: Step[list[ADetailerPass]], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """Every pass, and nothing but the passes."""
+        # The two leading booleans are "enabled" and "skip img2img"; inside a pass the latter would do nothing.
+        script = {"ADetailer": {"args": [True, True, *(one.arguments() for one in step.form)]}}
+        size = {"width": picture.width, "height": picture.height}
+        own = {"denoising_strength": step.form[0].ad_denoising_strength, "alwayson_scripts": script}
+        return {"payload": item.payload(step) | size | own | {"seed": picture.seed, "batch_size": 1}}
+
+    def check(self, request: Request, info: ImageInfo) -> None:
+        if "ADetailer model" not in str(info.extra_generation_params):
+            raise ADetailerIgnored(
+                f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
+                "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
+            )
+
+    def note(self, request: Request, content: bytes) -> str:
+        """With ``skip_img2img`` it acted if and only if the pixels differ; the infotext names it regardless."""
+        assert request.init is not None
+        with Image.open(io.BytesIO(request.init.read())) as before, Image.open(io.BytesIO(content)) as after:
+            same = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
+        return "nothing found, picture unchanged" if same else ""
+
+    def infotext(self, request: Request, answered: str) -> str:
+        """With ``skip_img2img`` it answers "Steps: 1, Size: 128x128": the input's infotext, with ADetailer's part."""
+        assert request.init is not None
+        start = answered.find("ADetailer model")
+        added = answered[start:].partition(", Version: ")[0] if start >= 0 else ""
+        return ", ".join(part for part in (infotext.read(request.init.read()), added) if part)
 
 
-@task(name="adetailer", **PAINTING)
-def adetailer(request: Request, sender: Sender) -> list[Picture]:
-    """Repaint what the passes find in one picture."""
-    return paint(request, sender)
+ADETAILER = ADetailerStage()

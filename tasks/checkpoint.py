@@ -15,6 +15,8 @@ from webui.client import WebUIClient
 from webui.errors import CallFailed, CheckpointLost, WebUIError
 from webui.models import Checkpoint
 
+SWITCH = "checkpoint"  # the stage that a switch's request names
+
 
 @task(
     name="switch checkpoint",
@@ -23,7 +25,7 @@ from webui.models import Checkpoint
     persist_result=False,
     **RETRYING,
 )
-def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: Sender) -> float:
+def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sender) -> float:
     """Load ``checkpoint``, and make sure that it is the one; returns the seconds it took, 0 if it was loaded.
 
     The switch is one step at 64 × 64 that names the checkpoint. It goes through the WebUI's own queue like any
@@ -34,28 +36,30 @@ def switch_checkpoint(checkpoint: Checkpoint, standing: dict[str, Any], sender: 
         WrongCheckpoint: the WebUI went on with another one.
         CallFailed: the file could not be loaded.
     """
-    request = switch_request(checkpoint, standing)
+    request = switch_request(checkpoint, fixed)
     if not sender.is_sent(request) and is_loaded(checkpoint, sender.client):
         get_run_logger().info("%s is loaded", checkpoint.title)
         return 0.0
+    get_run_logger().info("loading %s", checkpoint.title)
     started = time.monotonic()
     try:
         checked(request, sender.answer(request).generation)
     except CheckpointLost:
         raise  # another load failed before; the sender has made the WebUI load another, so that a retry succeeds
     except CallFailed as error:
-        raise type(error)(error.asked, error.status, error.said, _advice(checkpoint)) from None
+        advice = f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
+        raise type(error)(error.asked, error.status, error.said, advice) from None
     seconds = time.monotonic() - started
     get_run_logger().info("switched to %s in %.1f s", checkpoint.title, seconds)
     return seconds
 
 
-def switch_request(checkpoint: Checkpoint, standing: dict[str, Any]) -> Request:
+def switch_request(checkpoint: Checkpoint, fixed: dict[str, Any]) -> Request:
     """One step at 64 × 64 that names ``checkpoint``."""
-    payload = {**standing, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+    payload = {**fixed, "prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
     payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
     return Request(
-        stage="checkpoint",
+        stage=SWITCH,
         endpoint="txt2img",
         first=1,
         of=1,
@@ -64,10 +68,6 @@ def switch_request(checkpoint: Checkpoint, standing: dict[str, Any]) -> Request:
         payload=payload,
         checkpoint=checkpoint,
     )
-
-
-def _advice(checkpoint: Checkpoint) -> str:
-    return f"{checkpoint.title} could not be loaded: is the file whole, and of a kind that this WebUI knows?"
 
 
 def is_loaded(checkpoint: Checkpoint, client: WebUIClient) -> bool:

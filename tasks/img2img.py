@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
 from pydantic import model_validator
 
-from gpu.request import Picture, Request, with_extra
-from gpu.sender import Sender
-from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, Side, extra_field, field
-from tasks.paint import PAINTING, paint
-from tasks.txt2img import Txt2Img
+from gpu.request import Picture
+from tasks.form import LARGEST_SEED, Side, StageForm, extra_field, field
+from tasks.inventory import Inventory
+from tasks.stage import Item, Settings, Size, Stage, Step, bounded
 
 
-class Img2Img(Form):
+class Img2Img(StageForm):
     """Repaint each picture. What is left empty is taken from txt2img."""
 
     denoising_strength: float = field(0.5, "Denoising strength", "0 keeps the picture, 1 ignores it.", 1, ge=0, le=1)
@@ -47,18 +45,7 @@ class Img2Img(Form):
             raise ValueError("give either resize, or width and height")
         return self
 
-    def sampling(self, txt2img: Txt2Img | None) -> Txt2Img:
-        """This stage's sampling settings: its own, else those of ``txt2img``, else the defaults."""
-        own = {
-            name: value
-            for name in Txt2Img.model_fields
-            if name not in ("width", "height", "denoising_strength", "extra")
-            and (value := getattr(self, name, None)) is not None
-        }
-        inherited = txt2img.model_dump(exclude={"extra", "enable_hr"}) if txt2img else {"prompt": ""}
-        return Txt2Img.model_validate(inherited | own)
-
-    def resized(self, wide: int, high: int) -> tuple[int, int]:
+    def resized(self, wide: int, high: int) -> Size:
         """Width and height in pixels that a picture of ``wide`` × ``high`` becomes, as multiples of 8.
 
         Raises:
@@ -68,59 +55,45 @@ class Img2Img(Form):
             return self.width, self.height
         factor = self.resize or 1.0
         size = _multiple_of_8(wide * factor), _multiple_of_8(high * factor)
-        if max(size) > LARGEST_RESULT:
-            raise ValueError(
-                f"img2img of {wide}×{high} would make {size[0]}×{size[1]}: "
-                f"at most {LARGEST_RESULT} pixels a side; give a smaller resize, or width and height"
-            )
-        return size
+        return bounded(size, f"img2img of {wide}×{high}")
+
+    def mask_payload(self) -> dict[str, Any]:
+        """The API's fields for the mask; none where there is no mask."""
+        if self.mask is None:
+            return {}
+        masked = self.model_dump(include={"mask_blur", "inpaint_full_res", "inpaint_full_res_padding"})
+        return masked | {"inpainting_fill": 1}  # start from what is there, as the WebUI's page does by default
 
 
-def img2img_requests(
-    form: Img2Img,
-    sampling: Txt2Img,
-    standing: dict[str, Any],
-    checkpoint: Any,
-    pictures: list[Picture],
-) -> list[Request]:
-    """One request for each of ``pictures``, with its own seed; with this form's ``seed + i`` if it has one."""
-    words = sampling.payload(standing)
-    masked: dict[str, Any] = {}
-    if form.mask is not None:
-        masked = form.model_dump(include={"mask_blur", "inpaint_full_res", "inpaint_full_res_padding"})
-        masked["inpainting_fill"] = 1  # start from what is there, as the WebUI's page does by default
-    requests = []
-    for number, picture in enumerate(pictures):
+class Img2ImgStage(Stage[Img2Img]):
+    name = "img2img"
+    endpoint = "img2img"
+    files = ("mask",)
+
+    def settings(self, form: Img2Img, before: Settings) -> Settings:
+        size = form.resized(*before.size) if before.size is not None else None
+        return Settings(before.sampling.changed_by(form), form.checkpoint or before.checkpoint, size)
+
+    def weight(self, step: Step[Img2Img]) -> float:
+        """A WebUI takes only the part of the steps that the denoising strength says."""
+        return max(1, round(step.settings.sampling.steps * step.form.denoising_strength))
+
+    def look_up(self, step: Step[Img2Img], inventory: Inventory) -> None:
+        inventory.sampling(step.settings.sampling)
+        inventory.extra(step.form.extra, self.endpoint)
+
+    def fields(self, step: Step[Img2Img], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """The picture's own seed; this form's ``seed + i`` if it has one."""
+        form = step.form
         width, height = form.resized(picture.width, picture.height)
         seed = picture.seed if form.seed is None else form.seed + number
-        own = {
-            "denoising_strength": form.denoising_strength,
-            "width": width,
-            "height": height,
-            "seed": seed,
-            "batch_size": 1,
-        }
-        requests.append(
-            Request(
-                stage="img2img",
-                endpoint="img2img",
-                first=number + 1,
-                of=len(pictures),
-                seeds=(seed,),
-                size=(width, height),
-                payload=with_extra(words | masked | own, form.extra),
-                checkpoint=checkpoint,
-                init=picture,
-                mask=form.mask,
-            )
-        )
-    return requests
+        own = {"denoising_strength": form.denoising_strength, "width": width, "height": height}
+        own |= {"seed": seed, "batch_size": 1}
+        payload = form.with_extra(item.payload(step) | form.mask_payload() | own)
+        return {"payload": payload, "seeds": (seed,), "size": (width, height), "mask": form.mask}
 
 
-@task(name="img2img", **PAINTING)
-def img2img(request: Request, sender: Sender) -> list[Picture]:
-    """Repaint one picture."""
-    return paint(request, sender)
+IMG2IMG = Img2ImgStage()
 
 
 def _multiple_of_8(pixels: float) -> int:

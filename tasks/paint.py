@@ -1,8 +1,7 @@
-"""From a request to pictures on disk, and nothing believed because of a 200.
+"""From an answer to pictures on disk, and nothing believed because of a 200.
 
-The stage tasks are this function under their own names: one task run per request, its result a small reference to
-files that are already written whole, so that a retried run resumes at the picture that failed and a crash loses at
-most the one on the GPU.
+Each request is a task run of its own, and its result a small reference to files that are already written whole: a
+retried run resumes at the picture that failed, and a crash loses at most the one on the GPU.
 """
 
 from __future__ import annotations
@@ -14,19 +13,19 @@ import re
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageChops
-from prefect import Task, get_run_logger
+from PIL import Image
+from prefect import Task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from gpu.request import Picture, Request
-from gpu.sender import Answer, Sender
+from gpu.sender import Answer
 from store.files import write_whole
 from store.settings import settings
 from tasks.status import this_run
 from webui import infotext as infotexts
-from webui.errors import ADetailerIgnored, BrokenImage, WrongCheckpoint, WrongImages, is_transient
+from webui.errors import BrokenImage, WrongCheckpoint, WrongImages, is_transient
 from webui.models import Generation
 
 RETRIES = 3
@@ -61,30 +60,15 @@ PAINTING: dict[str, Any] = RETRYING | {
 }
 
 
-def paint(request: Request, sender: Sender) -> list[Picture]:
-    """Have ``request`` painted, checked and written.
-
-    Raises:
-        WebUIError: it failed, or what came back is not what was asked.
-    """
-    answer = sender.answer(request)
-    images = checked(request, answer.generation)
-    pictures = [_write(answer, number, content) for number, content in enumerate(images)]
-    for picture in pictures:
-        suffix = f" ({picture.note})" if picture.note else ""
-        get_run_logger().info("%s in %.1f s: %s%s", request.title, answer.seconds, picture.path, suffix)
-    return pictures
-
-
 def place(request: Request, number: int, run: str | None = None) -> Path:
-    """Where the ``number``-th picture (from 0) of a request lies: a name made of what decides it."""
+    """Where the ``number``-th picture (from 0) of a request lies: its name says what decides it."""
     run = run or str(this_run().id)
     name = f"{request.stage}-{request.first + number:04}-{request.seeds[number]}-{request.digest[:8]}.png"
     return settings().runs / run / name
 
 
-def is_made(request: Request, run: str) -> bool:
-    """Whether all of a request's pictures are there already, so that it need not be sent."""
+def is_painted(request: Request, run: str) -> bool:
+    """Whether all of a request's pictures are on disk, so that a retried ``run`` need not send it."""
     return all(place(request, number, run).with_suffix(".json").exists() for number in range(len(request.seeds)))
 
 
@@ -92,7 +76,7 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
     """The pictures of an answer, when they are what was asked for.
 
     Raises:
-        WrongCheckpoint, WrongImages, BrokenImage, ADetailerIgnored: they are not.
+        WrongCheckpoint, WrongImages, BrokenImage: they are not.
     """
     info = generation.info
     if request.checkpoint is not None and not request.checkpoint.painted(info):
@@ -100,11 +84,9 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
             f"{request.title} asked for {request.checkpoint.title}, but {info.sd_model_name} "
             f"[{info.sd_model_hash}] painted it. Somebody switched the model at the WebUI, or its list is out of date"
         )
-    wanted = len(request.seeds)
-    if "script_name" not in request.payload and not _adds_pictures(request) and len(generation.images) != wanted:
-        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
-    if len(generation.images) < wanted:
-        raise WrongImages(f"{request.title} asked for {wanted} pictures, {len(generation.images)} came back")
+    wanted, came = len(request.seeds), len(generation.images)
+    if came < wanted or (came > wanted and not _adds_pictures(request)):
+        raise WrongImages(f"{request.title} asked for {wanted} pictures, {came} came back")
     if tuple(info.all_seeds[:wanted]) != request.seeds:
         raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
     for content in generation.images[:wanted]:
@@ -113,17 +95,13 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
         rounded = tuple(side // 8 * 8 for side in request.size)
         if size not in (request.size, rounded) and "script_name" not in request.payload:
             raise WrongImages(f"{request.title} asked for {request.size} pixels, {size} came back")
-    if request.stage == "adetailer" and "ADetailer model" not in str(info.extra_generation_params):
-        raise ADetailerIgnored(
-            f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
-            "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
-        )
     return generation.images[:wanted]
 
 
 def _adds_pictures(request: Request) -> bool:
-    """Scripts such as ControlNet send their maps behind the pictures."""
-    return bool({str(name).lower() for name in request.payload.get("alwayson_scripts", {})} - {"adetailer"})
+    """A selectable script may send what it likes, and others, such as ControlNet, their maps behind the pictures."""
+    scripts = {str(name).lower() for name in request.payload.get("alwayson_scripts", {})}
+    return "script_name" in request.payload or bool(scripts - {"adetailer"})
 
 
 def _size(request: Request, content: bytes) -> tuple[int, int]:
@@ -135,10 +113,9 @@ def _size(request: Request, content: bytes) -> tuple[int, int]:
         raise BrokenImage(f"{request.title} came back broken ({error}): {len(content)} bytes") from error
 
 
-def _write(answer: Answer, number: int, content: bytes) -> Picture:
+def write(answer: Answer, number: int, content: bytes, *, infotext: str, note: str) -> Picture:
+    """Write the ``number``-th picture (from 0) of an answer, with its infotext, and beside it all that made it."""
     request, info = answer.request, answer.generation.info
-    note = _what_adetailer_did(request, content)
-    infotext = _infotext(request, info.infotexts[number] if number < len(info.infotexts) else "")
     if infotexts.read(content) != infotext:
         with Image.open(io.BytesIO(content)) as image:
             content = infotexts.to_png(image, infotext)
@@ -156,36 +133,9 @@ def _write(answer: Answer, number: int, content: bytes) -> Picture:
         seconds=round(answer.seconds, 3),
         note=note,
     )
-    # Last, because its being there says that the picture is made.
+    # Last, because is_painted takes it as the sign that the picture is whole.
     write_whole(picture.sidecar, json.dumps(_provenance(answer, picture, infotext), indent=1).encode())
     return picture
-
-
-def _what_adetailer_did(request: Request, content: bytes) -> str:
-    """With skip_img2img it acted if and only if the pixels differ; its mark in the infotext is there regardless."""
-    if request.stage != "adetailer" or request.init is None:
-        return ""
-    with Image.open(io.BytesIO(request.init.read())) as before, Image.open(io.BytesIO(content)) as after:
-        same = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
-    return "nothing found, picture unchanged" if same else ""
-
-
-def _infotext(request: Request, own: str) -> str:
-    """The infotext that tells how the picture really came to be.
-
-    ADetailer with skip_img2img says "Steps: 1, Size: 128x128", and an upscaler says nothing: both are added to what
-    the picture before them says.
-    """
-    if request.stage not in ("adetailer", "upscale") or request.init is None:
-        return own
-    before = infotexts.read(request.init.read()) or ""
-    if request.stage == "upscale":
-        added = f"Postprocess upscale by: {request.payload['upscaling_resize']}, "
-        added += f"Postprocess upscaler: {request.payload['upscaler_1']}"
-    else:
-        start = own.find("ADetailer model")
-        added = own[start:].partition(", Version: ")[0] if start >= 0 else ""
-    return ", ".join(part for part in (before, added) if part)
 
 
 def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, Any]:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import (
-    create_markdown_artifact,
-    create_progress_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.sorting import ArtifactSort
+from prefect.context import FlowRunContext
 
 from gpu.exchange import Exchange
 from gpu.poller import poll
@@ -26,173 +25,150 @@ from gpu.progress import ALMOST, Reading
 from gpu.request import Request
 from gpu.sender import Sender
 from store.settings import settings
+from tasks.checkpoint import SWITCH
 
-FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for each artifact
-WRITE_EVERY = 1.0  # seconds between two writes of one artifact: Prefect's SQLite has one writer
-
-# Two writers at once collide in Prefect's SQLite (503), and its client then sleeps for two seconds.
-ONE_WRITER = threading.Lock()
-
-Callback = Callable[[float, float | None], None]
+FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for its artifacts
+WRITE_EVERY = 1.0  # seconds between two writes of the artifacts: Prefect's SQLite has one writer
 
 
 class JobProgress:
-    """The bars of a job: one per stage and one for all, as Prefect artifacts, and a callback.
+    """The bars of a job as Prefect artifacts: one for each stage, and one for the whole job.
+
+    A thread of its own writes them, at most once a second, so that a Prefect server that is slow or gone never holds
+    up a generation; of each bar only the latest is written. A run that is tried again goes on with the artifacts of
+    its earlier attempt, which would otherwise stay where that attempt failed.
 
     Args:
-        stages: each stage's name and its share of the job, in any unit (pictures × steps).
-        callback: called with ``(percent of the stage 0 to 100, seconds left or None)``.
-        artifact: makes the artifact of a key and a title.
+        weights: each stage's name and its part of the job, in any unit (pictures × steps).
     """
 
-    def __init__(
-        self,
-        stages: dict[str, float],
-        *,
-        callback: Callback | None = None,
-        artifact: Callable[[str, str], ProgressArtifact] | None = None,
-    ) -> None:
-        artifact = artifact or ProgressArtifact
-        self._new_artifact = artifact
-        self._shares = stages
-        self._callback = callback
-        self._lock = threading.Lock()
-        self._before = 0.0  # shares of the stages that are done
+    def __init__(self, weights: dict[str, float]) -> None:
+        self.fraction = 0.0  # of this stage, 0 to 1
+        self._weights = weights
+        self._before = 0.0  # weight of the stages that are done
         self._stage = ""
         self._pictures = 1  # of this stage
         self._done = 0  # pictures of this stage that are done
-        self._fraction = 0.0  # of this stage
-        self._job = artifact("job-progress", "the whole job")
-        self._artifact: ProgressArtifact | None = None
-        self._artifacts = [self._job]
+        self._lock = threading.Lock()
+        self._unwritten: dict[str, tuple[float, str]] = {}  # by the artifact's key: percent, description
+        self._ids: dict[str, UUID] = {}
+        self._writer: threading.Thread | None = None
+        self._written = -WRITE_EVERY  # on the monotonic clock
+        self._write_now = threading.Event()
 
     @property
     def total(self) -> float:
         """Percent of the whole job."""
-        whole = sum(self._shares.values()) or 1.0
-        return 100.0 * min(1.0, (self._before + self._shares.get(self._stage, 0.0) * self._fraction) / whole)
+        whole = sum(self._weights.values()) or 1.0
+        return 100.0 * min(1.0, (self._before + self._weights.get(self._stage, 0.0) * self.fraction) / whole)
 
     def begin(self, stage: str, pictures: int) -> None:
         """A stage of so many pictures begins."""
-        with self._lock:
-            self._stage, self._pictures, self._done, self._fraction = stage, max(1, pictures), 0, 0.0
-            self._artifact = self._new_artifact(f"{stage}-progress", stage)
-            self._artifacts.append(self._artifact)
-        self._show(0.0, None, stage, boundary=True)
+        self._stage, self._pictures, self._done, self.fraction = stage, max(1, pictures), 0, 0.0
+        self._show(0.0, "begins", now=True)
 
-    def moved(self, request: Request, bar: float, eta: float | None, text: str) -> None:
-        """The request that is at the WebUI came to ``bar`` (0 to 1). A step back is ignored."""
-        fraction = (self._done + bar * len(request.seeds)) / self._pictures
-        if fraction > self._fraction:
-            self._show(min(fraction, ALMOST), eta, text)
+    def moved(self, request: Request, bar: float, text: str) -> None:
+        """The request that is at the WebUI came to ``bar`` (0 to 1). One that paints no picture of the stage, but
+        loads its checkpoint, moves no bar."""
+        fraction = (self._done + bar * len(request.seeds)) / self._pictures if request.stage == self._stage else 0.0
+        self._show(min(ALMOST, fraction), text)
 
     def done(self, request: Request) -> None:
         """The request's pictures are on disk (or will never be, in a batch that goes on)."""
         self._done += len(request.seeds)
-        fraction = min(ALMOST, max(self._fraction, self._done / self._pictures))
-        self._show(fraction, None, f"{self._done}/{self._pictures} done")
+        self._show(min(ALMOST, self._done / self._pictures), f"{self._done}/{self._pictures} done")
 
     def end(self) -> None:
         """The stage has returned."""
-        self._show(1.0, 0.0, "done", boundary=True)
-        with self._lock:
-            self._before += self._shares.get(self._stage, 0.0)
-            self._stage, self._fraction = "", 0.0
+        self._show(1.0, "done", now=True)
+        self._before += self._weights.get(self._stage, 0.0)
+        self._stage, self.fraction = "", 0.0
 
     def flush(self) -> None:
-        """Wait until the last that there was to show is written, at most two seconds for each artifact."""
-        for artifact in self._artifacts:
-            artifact.flush(FLUSHED_WITHIN)
-
-    def _show(self, fraction: float, eta: float | None, text: str, *, boundary: bool = False) -> None:
-        with self._lock:
-            self._fraction = max(self._fraction, fraction)
-            if self._artifact is not None:
-                self._artifact.show(100 * self._fraction, text, now=boundary)
-            self._job.show(self.total, text, now=boundary)
-        if self._callback is not None:
-            with suppress(Exception):  # a callback that fails is its own loss
-                self._callback(100 * self._fraction, eta)
-
-
-class ProgressArtifact:
-    """One progress artifact: written at most once a second, by a thread of its own, so that a Prefect server that is
-    slow or gone is never in a generation's way. Only the latest that there is to show is written."""
-
-    def __init__(self, key: str, title: str) -> None:
-        self._key, self._title = key, title
-        self._id: UUID | None = None
-        self._written = -WRITE_EVERY
-        self._lock = threading.Lock()
-        self._latest: tuple[float, str] | None = None
-        self._hurry = threading.Event()
-        self._writer: threading.Thread | None = None
-
-    def show(self, percent: float, text: str, *, now: bool = False) -> None:
-        """Have it written; ``now``: this one does not wait for its second (a stage begins or ends)."""
-        with self._lock:
-            self._latest = (percent, f"{self._title}: {text}")
-            if now:
-                self._hurry.set()
-            if self._writer is None:
-                # With the context of whoever asks, or the artifact would belong to no run.
-                write = copy_context().run
-                self._writer = threading.Thread(target=write, args=(self._write,), name="artifact", daemon=True)
-                self._writer.start()
-
-    def flush(self, timeout: float) -> None:
-        """Wait until the latest is written, at most ``timeout`` seconds."""
+        """Wait until the latest is written, at most two seconds."""
         if (writer := self._writer) is not None:
-            self._hurry.set()
-            writer.join(timeout)
+            self._write_now.set()
+            writer.join(FLUSHED_WITHIN)
+
+    def _show(self, fraction: float, text: str, *, now: bool = False) -> None:
+        """Have it written; a step back is ignored. ``now``: without waiting for the second to pass."""
+        if not self._stage:
+            return  # a late look, between two stages
+        with self._lock:
+            self.fraction = max(self.fraction, fraction)
+            self._unwritten[f"{self._stage}-progress"] = (100 * self.fraction, f"{self._stage}: {text}")
+            self._unwritten["job-progress"] = (self.total, f"the whole job: {text}")
+            if now:
+                self._write_now.set()
+            if self._writer is None:
+                # With the context of the run, or the artifacts would belong to none.
+                write = copy_context().run
+                self._writer = threading.Thread(target=write, args=(self._write,), name="artifacts", daemon=True)
+                self._writer.start()
 
     def _write(self) -> None:
         while True:
+            self._write_now.wait(max(0.0, self._written + WRITE_EVERY - time.monotonic()))
             with self._lock:
-                if self._latest is None:
+                unwritten, self._unwritten = self._unwritten, {}
+                self._write_now.clear()
+            self._written = time.monotonic()
+            for key, (percent, text) in unwritten.items():
+                with suppress(Exception):  # progress is advice; the next write says the same, only later
+                    self._write_artifact(key, percent, text)
+            with self._lock:
+                if not self._unwritten:
                     self._writer = None
                     return
-            self._hurry.wait(max(0.0, self._written + WRITE_EVERY - time.monotonic()))
-            with self._lock:
-                self._hurry.clear()
-                assert self._latest is not None  # only this thread takes it away
-                (percent, text), self._latest = self._latest, None
-            self._written = time.monotonic()
-            with suppress(Exception), ONE_WRITER:  # progress is advice; the next write says the same, only later
-                if self._id is None:
-                    self._id = create_progress_artifact(percent, key=self._key, description=text)  # type: ignore[assignment]
-                else:
-                    update_progress_artifact(self._id, progress=percent, description=text)
+
+    def _write_artifact(self, key: str, percent: float, text: str) -> None:
+        if key not in self._ids and (earlier := _of_an_earlier_attempt(key)) is not None:
+            self._ids[key] = earlier
+        if key in self._ids:
+            update_progress_artifact(self._ids[key], progress=percent, description=text)
+        else:
+            self._ids[key] = create_progress_artifact(  # type: ignore[assignment]  # no event loop here: it is sync
+                percent, key=key, description=text
+            )
+
+
+def _of_an_earlier_attempt(key: str) -> UUID | None:
+    """The artifact that an earlier attempt of this run wrote under ``key``."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or context.flow_run.run_count <= 1:
+        return None
+    mine = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[context.flow_run.id]), key=ArtifactFilterKey(any_=[key])
+    )
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=mine, sort=ArtifactSort.CREATED_DESC, limit=1)
+    return found[0].id if found else None
 
 
 @task(name="progress", task_run_name="progress · {stage}", cache_policy=NO_CACHE, persist_result=False)
 def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -> None:
     """The polling subtask of one stage: bar, artifacts, log lines and, where asked for, live previews."""
     logger = get_run_logger()
-    logged = -1.0
+    logged = -1
 
     def listener(exchange: Exchange, bar: float, eta: float | None, reading: Reading) -> None:
         nonlocal logged
         request = exchange.request
         text = line(request, bar, eta, reading)
-        job.moved(request, bar, eta, text)
-        if time.monotonic() - logged >= WRITE_EVERY:
-            logged = time.monotonic()
+        job.moved(request, bar, text)
+        if request.stage == stage and (tenth := int(10 * job.fraction)) > logged:
+            logged = tenth
             logger.info(text)
         if reading.preview:
             create_markdown_artifact(f"{text}\n\n![live preview]({reading.preview})", key=f"{stage}-preview")
 
-    poll(
-        sender,
-        stop,
-        listener,
-        interval=settings().poll_interval,
-        preview_every=settings().preview_every,
-    )
+    poll(sender, stop, listener, interval=settings().poll_interval, preview_every=settings().preview_every)
 
 
 def line(request: Request, bar: float, eta: float | None, reading: Reading) -> str:
     """A reading as a person reads it: ``txt2img 2/4: step 12/20, 60 %, 8 s left``."""
+    if request.stage == SWITCH and request.checkpoint is not None:
+        return f"loading {request.checkpoint.file}"
     parts = [f"step {reading.step}/{reading.steps}"] if reading.step is not None else []
     parts.append(f"{round(100 * bar)} %")
     if eta is not None:

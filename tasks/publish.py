@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
@@ -57,11 +57,7 @@ def publish(
         gallery.put_beside(path, json.dumps(history | about, indent=1).encode())
         published.append(
             Published(
-                path=path,
-                seed=picture.seed,
-                stage=picture.stage,
-                checkpoint=picture.checkpoint,
-                note=picture.note,
+                path=path, seed=picture.seed, stage=picture.stage, checkpoint=picture.checkpoint, note=picture.note
             )
         )
     return published
@@ -82,11 +78,6 @@ def contact_sheet(job: str, pictures: list[Picture], published: list[Published])
         sheet.append(f"\n… and {len(pictures) - SHEET} more.")
     sheet += ["", *(f"- [{where.path}]({_link(where.path)}) · seed {where.seed}" for where in published)]
     create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
-
-
-def table(key: str, description: str, rows: list[dict[str, Any]]) -> None:
-    """A table artifact."""
-    create_table_artifact(rows, key=key, description=description)
 
 
 def _thumbnail(content: bytes) -> str:

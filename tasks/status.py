@@ -1,4 +1,4 @@
-"""What a run knows and says of itself."""
+"""The flow run that is running: where its results lie, and its state while it waits."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ def this_run() -> FlowRun:
     return context.flow_run
 
 
-class Status:
-    """Says why a run waits, in its log and as its state in the UI; from any thread, and never in the GPU's time.
+class RunState:
+    """Shows in a run's log and state why it waits; from any thread, and never in the GPU's time.
 
     The state stays of type RUNNING: a pool counts it, and a cancel reaches it. Prefect is told by a thread of its own,
-    in order; :meth:`close` before the run's end, or a late word would undo its final state.
+    in order; :meth:`close` before the run's end, or a late update would undo its final state.
     """
 
     def __init__(self) -> None:
         self._run, self._logger = this_run().id, get_run_logger()
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="status")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="run-state")
 
     def waiting(self, reason: str | None) -> None:
-        """Say why the run waits; None: it goes on."""
-        self._thread.submit(self._tell, reason)
+        """Show why the run waits; None: it goes on."""
+        self._thread.submit(self._set, reason)
 
     def close(self) -> None:
+        """Wait until Prefect has been told everything."""
         self._thread.shutdown(wait=True)
 
-    def _tell(self, reason: str | None) -> None:
-        self._logger.info("waiting: %s", reason) if reason else self._logger.info("waited long enough, going on")
+    def _set(self, reason: str | None) -> None:
+        self._logger.info("waiting: %s", reason) if reason else self._logger.info("the wait is over")
         state: State[Any] = Running(name="Waiting", message=reason) if reason else Running()
         try:
             with get_client(sync_client=True) as client:

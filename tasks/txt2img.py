@@ -1,34 +1,23 @@
-"""The first stage: pictures from words."""
+"""The first stage: pictures from a prompt."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
 from pydantic import model_validator
 
-from gpu.request import Picture, Request, with_extra
-from gpu.sender import Sender
-from tasks.form import LARGEST_RESULT, LARGEST_SEED, Form, Side, extra_field, field
-from tasks.paint import PAINTING, paint
+from gpu.request import Request
+from tasks.form import Side, StageForm, extra_field, field
+from tasks.inventory import Inventory
+from tasks.sampling import Sampling
+from tasks.stage import Item, Settings, Size, Stage, Step, bounded
 
 
-class Txt2Img(Form):
-    """Pictures from words."""
+class Txt2Img(Sampling, StageForm):
+    """Pictures from a prompt."""
 
-    prompt: str = field(..., "Prompt", "What to paint. Styles and <lora:name:1> are checked before the run.", 1)
-    negative_prompt: str = field("", "Negative prompt", "What to keep out.", 2)
-    styles: list[str] = field([], "Styles", "Names of the WebUI's saved prompt styles.", 3)
-    steps: int = field(20, "Sampling steps", "1 to 150; 20 to 30 are usual.", 4, ge=1, le=150)
-    sampler_name: str = field("Euler a", "Sampler", "As the WebUI lists it, such as DPM++ 2M.", 5)
-    scheduler: str = field("Automatic", "Schedule type", "As the WebUI lists it, such as Karras.", 6)
-    cfg_scale: float = field(7.0, "CFG scale", "How strictly to follow the prompt, 1 to 30.", 7, ge=1, le=30)
     width: Side = field(512, "Width", "Pixels, a multiple of 8.", 8)
     height: Side = field(512, "Height", "Pixels, a multiple of 8.", 9)
-    seed: int = field(
-        -1, "Seed", "−1 draws one, which is recorded. Picture i uses seed + i.", 10, ge=-1, le=LARGEST_SEED
-    )
-    clip_skip: int = field(1, "CLIP skip", "1 uses the last layer.", 11, ge=1, le=12)
     enable_hr: bool = field(False, "Hires fix", "Paint small first, then larger.", 20)
     hr_scale: float = field(2.0, "Hires: upscale by", "1 to 4.", 21, ge=1, le=4)
     hr_upscaler: str = field("Latent", "Hires: upscaler", "As the WebUI lists it.", 22)
@@ -40,51 +29,58 @@ class Txt2Img(Form):
 
     @model_validator(mode="after")
     def _bounded(self) -> Txt2Img:
-        if max(self.size) > LARGEST_RESULT:
-            raise ValueError(f"hires fix would make {self.size[0]}×{self.size[1]}: at most {LARGEST_RESULT} a side")
+        bounded(self.size, "hires fix")
         return self
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Width and height in pixels of the finished picture."""
         scale = self.hr_scale if self.enable_hr else 1
         return int(self.width * scale), int(self.height * scale)
 
-    def payload(self, standing: dict[str, Any]) -> dict[str, Any]:
-        """The API's fields, save for seed and batch size."""
-        skipped = {"extra", "seed", "clip_skip"}
+    def hires_payload(self) -> dict[str, Any]:
+        """The API's fields for the hires fix; none when it is off."""
         if not self.enable_hr:
-            skipped |= {name for name in type(self).model_fields if name.startswith("hr_")}
-            skipped |= {"enable_hr", "denoising_strength"}
-        payload = self.model_dump(exclude=skipped) | standing
-        if self.enable_hr:
-            # Forge answers 500 to a hires fix that does not name this.
-            payload["hr_additional_modules"] = ["Use same choices"]
-        return with_extra(payload, self.extra)
+            return {}
+        names = {name for name in Txt2Img.model_fields if name.startswith("hr_")} | {"enable_hr", "denoising_strength"}
+        # Forge answers 500 to a hires fix that does not name its modules.
+        return self.model_dump(include=names) | {"hr_additional_modules": ["Use same choices"]}
 
 
-def txt2img_requests(
-    form: Txt2Img, standing: dict[str, Any], checkpoint: Any, *, images: int, batch_size: int
-) -> list[Request]:
-    """The requests for ``images`` pictures, ``batch_size`` in each, picture i (from 0) with ``seed + i``."""
-    seed = form.seed
-    payload = form.payload(standing)
-    return [
-        Request(
-            stage="txt2img",
-            endpoint="txt2img",
-            first=start + 1,
-            of=images,
-            seeds=tuple(range(seed + start, seed + min(start + batch_size, images))),
-            size=form.size,
-            payload=payload | {"seed": seed + start, "batch_size": min(batch_size, images - start)},
-            checkpoint=checkpoint,
-        )
-        for start in range(0, images, batch_size)
-    ]
+class Txt2ImgStage(Stage[Txt2Img]):
+    name = "txt2img"
+    endpoint = "txt2img"
+
+    def settings(self, form: Txt2Img, before: Settings) -> Settings:
+        wide, high = form.size
+        # A latent has multiples of 8 only, and the WebUI rounds down to one.
+        return Settings(before.sampling.changed_by(form), before.checkpoint, (wide // 8 * 8, high // 8 * 8))
+
+    def look_up(self, step: Step[Txt2Img], inventory: Inventory) -> None:
+        inventory.sampling(step.settings.sampling)
+        inventory.extra(step.form.extra, self.endpoint)
+        if step.form.enable_hr:
+            known = [*inventory.have("upscalers"), *inventory.have("latent_upscale_modes")]
+            inventory.one_of("hires fix upscaler", step.form.hr_upscaler, known)
+
+    def requests(self, step: Step[Txt2Img], item: Item) -> list[Request]:
+        """The requests for the job's pictures, ``batch_size`` in each, picture i (from 0) with ``seed + i``."""
+        form, images, most = step.form, item.job.images, item.job.batch_size
+        sized = {"width": form.width, "height": form.height}
+        payload = form.with_extra(item.payload(step) | sized | form.hires_payload())
+        return [
+            Request(
+                stage=self.name,
+                endpoint="txt2img",
+                first=start + 1,
+                of=images,
+                seeds=tuple(range(form.seed + start, form.seed + min(start + most, images))),
+                size=form.size,
+                payload=payload | {"seed": form.seed + start, "batch_size": min(most, images - start)},
+                checkpoint=item.checkpoint(step),
+            )
+            for start in range(0, images, most)
+        ]
 
 
-@task(name="txt2img", **PAINTING)
-def txt2img(request: Request, sender: Sender) -> list[Picture]:
-    """Paint one request's pictures."""
-    return paint(request, sender)
+TXT2IMG = Txt2ImgStage()

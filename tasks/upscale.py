@@ -4,53 +4,58 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import task
+from gpu.request import Picture, Request
+from tasks.form import StageForm, extra_field, field
+from tasks.inventory import Inventory
+from tasks.stage import Item, Settings, Size, Stage, Step, bounded
+from webui import infotext
 
-from gpu.request import Picture, Request, with_extra
-from gpu.sender import Sender
-from tasks.form import LARGEST_RESULT, Form, extra_field, field
-from tasks.paint import PAINTING, paint
 
-
-class Upscale(Form):
+class Upscale(StageForm):
     """Enlarge each picture."""
 
     upscaler: str = field(..., "Upscaler", "As the WebUI lists it, such as Lanczos or R-ESRGAN 4x+.", 1)
     factor: float = field(2.0, "Factor", "1 to 8.", 2, ge=1, le=8)
     extra: dict[str, Any] = extra_field('{"codeformer_visibility": 0.5}')
 
+    def enlarged(self, wide: int, high: int) -> Size:
+        """Width and height in pixels that a picture of ``wide`` × ``high`` becomes.
 
-def upscale_requests(form: Upscale, pictures: list[Picture]) -> list[Request]:
-    """One request for each of ``pictures``.
+        Raises:
+            ValueError: larger than the bound of 8192 pixels a side.
+        """
+        size = int(wide * self.factor), int(high * self.factor)
+        return bounded(size, f"upscaling {wide}×{high} by {self.factor:g}")
 
-    Raises:
-        ValueError: a picture would become larger than the bound of 8192 pixels a side.
-    """
-    requests = []
-    for number, picture in enumerate(pictures):
-        size = (int(picture.width * form.factor), int(picture.height * form.factor))
-        if max(size) > LARGEST_RESULT:
-            raise ValueError(
-                f"upscaling {picture.width}×{picture.height} by {form.factor:g} would make {size[0]}×{size[1]}: "
-                f"at most {LARGEST_RESULT} pixels a side"
-            )
+
+class UpscaleStage(Stage[Upscale]):
+    name = "upscale"
+    endpoint = "extra-single-image"
+    needs_checkpoint = False
+
+    def settings(self, form: Upscale, before: Settings) -> Settings:
+        size = form.enlarged(*before.size) if before.size is not None else None
+        return Settings(before.sampling, before.checkpoint, size)
+
+    def weight(self, step: Step[Upscale]) -> float:
+        """An upscaler does not sample; it takes about as long as five steps."""
+        return 5
+
+    def look_up(self, step: Step[Upscale], inventory: Inventory) -> None:
+        inventory.one_of("upscaler", step.form.upscaler, inventory.have("upscalers"))
+
+    def fields(self, step: Step[Upscale], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        form = step.form
         payload = {"upscaler_1": form.upscaler, "upscaling_resize": form.factor, "resize_mode": 0}
-        requests.append(
-            Request(
-                stage="upscale",
-                endpoint="extra-single-image",
-                first=number + 1,
-                of=len(pictures),
-                seeds=(picture.seed,),
-                size=size,
-                payload=with_extra(payload, form.extra),
-                init=picture,
-            )
-        )
-    return requests
+        return {"payload": form.with_extra(payload), "size": form.enlarged(picture.width, picture.height)}
+
+    def infotext(self, request: Request, answered: str) -> str:
+        """An upscaler answers no infotext: the one of its input, with what it did."""
+        assert request.init is not None
+        before = infotext.read(request.init.read())
+        added = f"Postprocess upscale by: {request.payload['upscaling_resize']}, "
+        added += f"Postprocess upscaler: {request.payload['upscaler_1']}"
+        return f"{before}, {added}" if before else added
 
 
-@task(name="upscale", **PAINTING)
-def upscale(request: Request, sender: Sender) -> list[Picture]:
-    """Enlarge one picture."""
-    return paint(request, sender)
+UPSCALE = UpscaleStage()

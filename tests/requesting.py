@@ -9,7 +9,10 @@ from typing import Any
 
 import requests
 
-from gpu.request import Request, standing_settings
+from flows.job import GenerationJob
+from gpu.request import Picture, Request
+from tasks.sampling import fixed_fields
+from tasks.stage import Item
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.models import Checkpoint
@@ -25,13 +28,21 @@ def request_for(server: EmbeddedWebUI, number: int = 1, of: int = 4, **changes: 
     """One small picture; ``changes`` of the payload."""
     checkpoint = checkpoint_of(server)
     size = (changes.pop("width", 64), changes.pop("height", 64))
-    standing = standing_settings(checkpoint, None, 1, forge=server.engine.settings.forge)
-    payload = {"prompt": "a boat", "steps": 2, "sampler_name": "Euler", "scheduler": "Automatic", **standing}
+    fixed = fixed_fields(checkpoint, [], 1, forge=server.engine.settings.forge)
+    payload = {"prompt": "a boat", "steps": 2, "sampler_name": "Euler", "scheduler": "Automatic", **fixed}
     payload |= {"width": size[0], "height": size[1], "seed": number, "batch_size": 1, **changes}
     return Request(
         stage="txt2img", endpoint="txt2img", first=number, of=of, seeds=(number,), size=size, payload=payload,
         checkpoint=checkpoint,
     )  # fmt: skip
+
+
+def item_for(server: EmbeddedWebUI, job: dict[str, Any], pictures: list[Picture]) -> Item:
+    """A job that is through its preflight and has ``pictures`` so far."""
+    made = GenerationJob.model_validate({"checkpoint": "photo", **job})
+    names = {step.settings.checkpoint for step in made.steps()}
+    forge = server.engine.settings.forge
+    return Item(made, made.steps(), {name: checkpoint_of(server, name) for name in names}, forge, pictures)
 
 
 def painted(server: EmbeddedWebUI) -> list[int]:

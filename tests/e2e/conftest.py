@@ -91,9 +91,11 @@ class House:
     def is_in(self, run: str, kind: str) -> dict[str, Any]:
         return until(f"{run} is {kind}", lambda: found if (found := self.run(run))["state_type"] == kind else None)
 
+    def all_artifacts(self, run: str) -> list[dict[str, Any]]:
+        return self.call("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 100})
+
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        found = self.call("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 100})
-        newest_last = sorted(found, key=lambda artifact: artifact["created"])
+        newest_last = sorted(self.all_artifacts(run), key=lambda artifact: artifact["created"])
         return {artifact["key"]: artifact for artifact in newest_last if artifact["key"]}
 
     def logs(self, run: str) -> list[str]:

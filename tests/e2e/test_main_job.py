@@ -93,6 +93,8 @@ def test_retry_after_a_failure_repeats_only_what_failed(house: House, stage: str
     later = list(STAGES)[list(STAGES).index(stage) + 1 :]
     assert len(again) == 1 + PER_STAGE * len(later), "what was done is not done again"
     assert len(published(house, name)) == PER_STAGE
+    shown = [(one["key"], one["data"]) for one in house.all_artifacts(run) if str(one["key"]).endswith("-progress")]
+    assert sorted(shown) == sorted((f"{one}-progress", 100) for one in ["job", *STAGES]), "none of the first attempt"
 
 
 def test_a_passing_fault_is_tried_again_by_itself(house: House) -> None:

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
 from pydantic import ValidationError
 
+from flows.generate import generate
 from flows.job import GenerationJob, read_job
 from store.inputs import keep, stored
 from store.settings import settings
@@ -96,6 +99,13 @@ def test_the_store_takes_pictures_only(tmp_path: Path) -> None:
 def test_a_reference_cannot_leave_the_store(reference: str) -> None:
     with pytest.raises(ValueError, match=r"store|no picture"):
         stored(reference)
+
+
+@pytest.mark.parametrize("vae", ["v.pt", ["ae.safetensors", "clip_l.safetensors"], [], None])
+def test_prefect_takes_a_vae_in_every_form(vae: Any) -> None:
+    """It checks a run's parameters against the deployment's schema, those of timetables of 0.1.0 too."""
+    schema = parameter_schema(generate.fn).model_dump()
+    assert validate({"job": GOOD | {"vae": vae}}, schema, raise_on_error=True) == []
 
 
 def test_every_form_field_has_a_title_help_and_an_order() -> None:

@@ -4,7 +4,6 @@ import pytest
 
 from gpu.progress import ALMOST, Countdown, Reading, RequestBar
 from gpu.request import Request
-from tasks.progress import JobProgress
 
 
 def shown(bar: RequestBar, *readings: tuple[float, int]) -> list[float]:
@@ -24,14 +23,36 @@ def test_the_bar_is_not_full_before_the_request_has_returned() -> None:
     assert shown(RequestBar(), (1.0, 1)) == [ALMOST]
 
 
-@pytest.mark.parametrize("may_grow", [True, False])
-def test_adetailers_growing_job_count_moves_the_bar_neither_back_nor_to_the_end(may_grow: bool) -> None:
+@pytest.mark.parametrize("phases", [(1.0,), (1.0, 1.0, 1.0), (0.0, 1.0, 1.0)])
+def test_adetailers_growing_job_count_moves_the_bar_neither_back_nor_to_the_end(phases: tuple[float, ...]) -> None:
     # As recorded: one job to 1.0, then a second job is found and the WebUI's own bar falls to 0.51.
-    bar = shown(RequestBar(may_grow), (0.5, 1), (1.0, 1), (0.51, 2), (0.75, 2), (1.0, 2), (0.67, 3), (1.0, 3))
+    bar = shown(RequestBar(phases), (0.5, 1), (1.0, 1), (0.51, 2), (0.75, 2), (1.0, 2), (0.67, 3), (1.0, 3))
     assert bar == sorted(bar)
     assert bar[-1] <= ALMOST
-    if may_grow:
+    if phases == (1.0, 1.0, 1.0):
         assert len(set(bar)) == len(bar) - 2, "each phase moves the bar"
+    if phases[0] == 0:
+        assert bar[:2] == [0, 0], "with skip_img2img nothing is painted before a pass has found something"
+
+
+def test_a_job_count_that_is_newer_than_the_fraction_does_not_fill_the_bar() -> None:
+    """They come from two routes: the count of the second phase was seen with the first one's 1.0."""
+    assert shown(RequestBar((0.0, 1.0)), (0.01, 1), (1.0, 2), (0.51, 2), (0.755, 2)) == [0, 0, 0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("args", "phases"),
+    [
+        ([True, True, {"ad_model": "face"}, {"ad_model": "hand"}], (0.0, 1.0, 1.0)),
+        ([{"ad_model": "face"}], (1.0, 1.0)),
+        ([True, False, {"ad_model": "face"}], (1.0, 1.0)),
+    ],
+)
+def test_a_request_tells_which_phases_it_may_have(args: list[object], phases: tuple[float, ...]) -> None:
+    payload = {"alwayson_scripts": {"ADetailer": {"args": args}}}
+    fields = {"stage": "adetailer", "endpoint": "img2img", "first": 1, "of": 1, "seeds": (1,), "size": (64, 64)}
+    assert Request.model_validate({**fields, "payload": payload}).phases == phases
+    assert Request.model_validate({**fields, "payload": {}}).phases == (1.0,)
 
 
 def test_eta_is_none_while_it_is_nonsense() -> None:
@@ -51,47 +72,3 @@ def test_eta_counts_down_between_two_steps() -> None:
     assert countdown.read(0.5, 8.0) == 4.0, "the same step: the WebUI's own estimate rises, ours does not"
     now[0] = 110.0
     assert countdown.read(0.5, 9.0) == 0.0
-
-
-class Shown:
-    """An artifact that is only remembered."""
-
-    def __init__(self, key: str, title: str) -> None:
-        self.key = key
-
-    def show(self, percent: float, text: str, *, now: bool = False) -> None:
-        pass
-
-    def flush(self, timeout: float) -> None:
-        pass
-
-
-def test_stage_boundaries_move_the_bar_when_nothing_can_be_polled() -> None:
-    heard: list[float] = []
-    job = JobProgress(
-        {"txt2img": 30, "upscale": 10}, callback=lambda percent, eta: heard.append(percent), artifact=Shown
-    )
-    totals = []
-    for stage in ("txt2img", "upscale"):
-        job.begin(stage, 2)
-        totals.append(job.total)
-        job.end()
-        totals.append(job.total)
-    assert totals == [0, 75, 75, 100]
-    assert heard == [0, 100, 0, 100]
-
-
-def test_the_job_never_goes_back_and_is_full_only_at_the_end() -> None:
-    request = Request(stage="txt2img", endpoint="txt2img", first=1, of=2, seeds=(1,), size=(64, 64), payload={})
-    heard: list[float] = []
-    job = JobProgress({"txt2img": 1}, callback=lambda percent, eta: heard.append(percent), artifact=Shown)
-    job.begin("txt2img", 2)
-    for bar in (0.2, 0.1, 0.5, 0.99):
-        job.moved(request, bar, None, "")
-    job.done(request)
-    job.moved(request, 0.1, None, "")
-    job.done(request)
-    assert heard == sorted(heard)
-    assert heard[-1] == pytest.approx(99)
-    job.end()
-    assert heard[-1] == 100

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from prefect import flow
 
-from gpu.request import standing_settings
 from gpu.sender import Sender
 from tasks.checkpoint import switch_checkpoint
+from tasks.sampling import fixed_fields
 from tests.requesting import PATIENCE, Stranger, arm, checkpoint_of, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -26,10 +26,10 @@ def switch(prefect_server: None) -> Switch:
     @flow
     def switching(name: str, server: Any) -> float:
         checkpoint = checkpoint_of(server, name)
-        standing = standing_settings(checkpoint, None, 1, forge=server.engine.settings.forge)
-        standing = {key: standing[key] for key in ("override_settings", "override_settings_restore_afterwards")}
+        fixed = fixed_fields(checkpoint, [], 1, forge=server.engine.settings.forge)
+        overrides = {key: fixed[key] for key in ("override_settings", "override_settings_restore_afterwards")}
         with Sender(WebUIClient(server.url), run="r" * 8) as sender:
-            return switch_checkpoint(checkpoint, standing, sender)
+            return switch_checkpoint(checkpoint, overrides, sender)
 
     return lambda name, server: switching(name, server)
 

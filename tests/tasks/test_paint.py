@@ -22,11 +22,13 @@ from gpu.request import Picture, Request
 from gpu.sender import Sender
 from store.files import write_whole
 from store.settings import settings
-from tasks.adetailer import ADetailerPass, adetailer_requests
-from tasks.paint import checked, is_made, paint
-from tasks.txt2img import Txt2Img
-from tasks.upscale import Upscale, upscale_requests
-from tests.requesting import arm, request_for
+from tasks.adetailer import ADETAILER
+from tasks.img2img import IMG2IMG
+from tasks.paint import checked, is_painted
+from tasks.stage import Stage
+from tasks.txt2img import TXT2IMG
+from tasks.upscale import UPSCALE
+from tests.requesting import arm, item_for, request_for
 from webui import infotext
 from webui.client import WebUIClient
 from webui.embedded.checkpoints import write_checkpoint
@@ -39,10 +41,12 @@ from webui.models import Generation
 def run(client: WebUIClient, prefect_server: None) -> Callable[[Request], list[Picture]]:
     """Paint in a flow run of its own, as the stage tasks do."""
 
+    stages: dict[str, Stage[Any]] = {one.name: one for one in (TXT2IMG, IMG2IMG, ADETAILER, UPSCALE)}
+
     @flow
     def painting(request: Any) -> list[Picture]:
         with Sender(client, run="r" * 8) as sender:
-            return paint(request, sender)
+            return stages[request.stage].paint(request, sender)
 
     return painting
 
@@ -145,11 +149,15 @@ def face(folder: Path, found: bool = True) -> Picture:
 
 
 def detailed(server: EmbeddedWebUI, picture: Picture, **extra: Any) -> Request:
-    base = request_for(server)
-    standing = {key: base.payload[key] for key in ("override_settings", "override_settings_restore_afterwards")}
-    passes = [ADetailerPass(ad_model="mediapipe_face_full", extra=extra)]
-    sampling = Txt2Img(prompt="a person", steps=4, seed=5, sampler_name="Euler")
-    (request,) = adetailer_requests(passes, sampling, standing, base.checkpoint, [picture])
+    item = item_for(
+        server,
+        {
+            "txt2img": {"prompt": "a person", "steps": 4, "seed": 5, "sampler_name": "Euler"},
+            "adetailer": [{"ad_model": "mediapipe_face_full", "extra": extra}],
+        },
+        [picture],
+    )
+    (request,) = ADETAILER.requests(item.steps[-1], item)
     return request
 
 
@@ -200,7 +208,8 @@ def test_the_infotext_and_the_history_stand_with_the_picture(server: EmbeddedWeb
 
 def test_an_upscaled_picture_tells_where_it_comes_from(server: EmbeddedWebUI, run: Any) -> None:
     (first,) = run(request_for(server))
-    (request,) = upscale_requests(Upscale(upscaler="Lanczos", factor=2), [first])
+    item = item_for(server, {"txt2img": {"prompt": "a boat"}, "upscale": {"upscaler": "Lanczos"}}, [first])
+    (request,) = UPSCALE.requests(item.steps[-1], item)
     (second,) = run(request)
     assert (second.width, second.height) == (128, 128)
     assert second.checkpoint == "photo"
@@ -227,11 +236,11 @@ def test_made_is_only_what_has_its_history(server: EmbeddedWebUI, run: Any) -> N
     request = request_for(server)
     (picture,) = run(request)
     own_run = Path(picture.path).parent.name
-    assert is_made(request, own_run)
-    assert not is_made(request, "another run")
-    assert not is_made(request_for(server, 2), own_run)
+    assert is_painted(request, own_run)
+    assert not is_painted(request, "another run")
+    assert not is_painted(request_for(server, 2), own_run)
     picture.sidecar.unlink()
-    assert not is_made(request, own_run), "killed between picture and history: painted again"
+    assert not is_painted(request, own_run), "killed between picture and history: painted again"
 
 
 def test_a_picture_file_is_never_half_written(tmp_path: Path) -> None:

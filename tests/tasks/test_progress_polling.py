@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import requests
 from PIL import Image
-from prefect import flow
 
 from gpu.exchange import Exchange
 from gpu.job import Job
@@ -23,8 +22,6 @@ from gpu.poller import poll
 from gpu.progress import ALMOST, Countdown, Reading, RequestBar
 from gpu.request import Picture, Request
 from gpu.sender import Sender
-from tasks import progress
-from tasks.progress import JobProgress, ProgressArtifact, line, watch
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
@@ -176,6 +173,31 @@ def test_a_live_preview_comes_only_when_asked_for(server: EmbeddedWebUI, sender:
     assert len(previews) == len(set(previews)), "an unchanged preview is not sent again"
 
 
+def test_each_picture_has_its_own_live_previews(server: EmbeddedWebUI, sender: Sender) -> None:
+    """A WebUI counts its previews anew for each job, so the second picture's have the numbers of the first's."""
+    with polling(sender, preview_every=0.05) as heard:
+        for number in (1, 2):
+            server.steps.hold()
+            server.steps.advance(15)
+            ours = sent(sender, request_for(server, number, steps=20))
+            until("its preview comes", lambda number=number: len({r.preview for *_, r in heard if r.preview}) >= number)
+            server.steps.release()
+            ours.result(PATIENCE)
+
+
+def test_a_picture_of_the_job_before_is_no_preview(server: EmbeddedWebUI, sender: Sender) -> None:
+    """A WebUI keeps the last job's picture until it begins the next one, whose id is the active one by then."""
+    server.steps.hold()
+    ours = sent(sender, request_for(server, steps=20))
+    assert server.steps.wait_for(0, PATIENCE)
+    job = until("it is at the WebUI", lambda: sender.sending).job
+    server.state.assign_current_image(Image.new("RGB", (64, 64), "red"))
+    reading = until("it is looked at", lambda: job.progress(-1))
+    assert reading.preview is None
+    server.steps.release()
+    ours.result(PATIENCE)
+
+
 def test_poll_progress_loop_ignores_regression(server: EmbeddedWebUI, sender: Sender) -> None:
     arm(server, kind="progress", how="backwards")
     server.steps.hold()
@@ -257,9 +279,9 @@ TIMELINES = sorted(
 @pytest.mark.parametrize("path", TIMELINES, ids=lambda path: path.stem)
 def test_no_recorded_run_moves_the_bar_back_or_fills_it_early(path: Path) -> None:
     recording = json.loads(path.read_text())
-    for may_grow in (False, True):
+    for phases in ((1.0,), (1.0, 1.0), (0.0, 1.0)):
         now = [0.0]
-        bar, countdown = RequestBar(may_grow), Countdown(clock=lambda now=now: now[0])
+        bar, countdown = RequestBar(phases), Countdown(clock=lambda now=now: now[0])
         shown = []
         for entry in recording["timeline"]:
             if entry[0] != "sdapi":
@@ -293,128 +315,6 @@ def test_adetailers_growth_at_the_embedded_webui(server: EmbeddedWebUI, sender: 
     raw = [reading.fraction for *_, reading in heard]
     assert raw != sorted(raw), "the WebUI's own bar fell"
     assert bars == sorted(bars)
+    found = next(number for number, (*_, reading) in enumerate(heard) if reading.jobs >= 2)
+    assert set(bars[:found]) <= {0.0}, "nothing is painted before a face is found"
     assert bars[-1] <= ALMOST
-
-
-# -- what is shown -------------------------------------------------------------------------------------------
-
-
-def test_a_line_reads_well(server: EmbeddedWebUI) -> None:
-    request = request_for(server, 2)
-    assert line(request, 0.6, 8.2, Reading(0.6, step=12, steps=20)) == "txt2img 2/4: step 12/20, 60 %, 8 s left"
-    assert line(request, 0.6, None, Reading(0.6)) == "txt2img 2/4: 60 %"
-
-
-class Written:
-    """Stands for Prefect's database: counts what is written, and when."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, takes: float = 0.0) -> None:
-        self.at: list[tuple[float, float]] = []
-        self.free = threading.Event()
-        self.free.set()
-        monkeypatch.setattr(progress, "create_progress_artifact", self.create)
-        monkeypatch.setattr(progress, "update_progress_artifact", self.update)
-
-    def create(self, percent: float, **_: Any) -> int:
-        self.update(1, progress=percent)
-        return 1
-
-    def update(self, _: int, *, progress: float, **more: Any) -> None:
-        self.free.wait(PATIENCE)
-        self.at.append((time.monotonic(), progress))
-
-
-def test_an_artifact_is_written_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Written(monkeypatch)
-    artifact = ProgressArtifact("txt2img-progress", "txt2img")
-    started = time.monotonic()
-    while time.monotonic() - started < 2.5:
-        artifact.show(40 * (time.monotonic() - started), "x")
-        threading.Event().wait(0.01)
-    artifact.show(100, "done", now=True)
-    artifact.flush(PATIENCE)
-    assert 3 <= len(written.at) <= 4, "at once, each second, and the end"
-    gaps = [after - before for (before, _), (after, _) in pairwise(written.at[:-1])]
-    assert min(gaps) >= 0.95
-    assert written.at[-1][1] == 100
-
-
-def test_when_the_end_is_written_nobody_waits_for_a_second_to_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run's end waits for it, and with it the GPU."""
-    monkeypatch.setattr(progress, "WRITE_EVERY", 10.0 * PATIENCE)
-    written = Written(monkeypatch)
-    artifact = ProgressArtifact("txt2img-progress", "txt2img")
-    before = set(threading.enumerate())
-    artifact.show(100, "done", now=True)
-    until("it is written", lambda: written.at)
-    until("its thread has ended", lambda: set(threading.enumerate()) <= before)
-    artifact.flush(PATIENCE)
-
-
-def test_a_prefect_that_hangs_blocks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Written(monkeypatch)
-    written.free.clear()
-    job = JobProgress({"txt2img": 1})
-    started = time.monotonic()
-    job.begin("txt2img", 1)
-    request = Request(stage="txt2img", endpoint="txt2img", first=1, of=1, seeds=(1,), size=(64, 64), payload={})
-    for bar in (0.1, 0.5, 0.9):
-        job.moved(request, bar, None, "")
-    job.done(request)
-    assert time.monotonic() - started < 0.5
-    written.free.set()
-    job.end()
-    until("the end is written, of stage and job", lambda: [percent for _, percent in written.at].count(100) == 2)
-
-
-def test_generate_with_progress_no_callback_and_with_one_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    written = Written(monkeypatch)
-
-    def broken(percent: float, eta: float | None) -> None:
-        raise RuntimeError
-
-    for callback in (None, broken):
-        job = JobProgress({"txt2img": 1}, callback=callback)
-        job.begin("txt2img", 1)
-        job.end()
-        assert job.total == 100
-    until("all is written", lambda: [percent for _, percent in written.at].count(100) == 4)
-
-
-def test_generate_with_progress_completes(server: EmbeddedWebUI, prefect_server: None) -> None:
-    """The polling subtask in a real run: artifacts of the run, percentages that rise, no failure of its own."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
-    heard: list[float] = []
-    server.steps.step_time = 0.1
-
-    @flow
-    def painting() -> Any:
-        from tasks.status import this_run
-
-        with Sender(WebUIClient(server.url), run="r" * 8) as sender:
-            job = JobProgress({"txt2img": 1}, callback=lambda percent, eta: heard.append(percent))
-            stop = threading.Event()
-            job.begin("txt2img", 1)
-            poller = watch.submit("txt2img", sender, job, stop)
-            request = request_for(server, steps=20)
-            sender.answer(request)
-            job.done(request)
-            job.end()
-            stop.set()
-            poller.wait(STOPS_WITHIN)
-            assert poller.state.is_completed()
-        return this_run().id
-
-    run = painting()
-    assert len(heard) > 3
-    assert heard == sorted(heard)
-    assert heard[-1] == 100
-    mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-
-    def shown() -> dict[str | None, Any]:
-        with get_client(sync_client=True) as client:
-            return {artifact.key: artifact.data for artifact in client.read_artifacts(artifact_filter=mine)}
-
-    until("both artifacts are full", lambda: shown() == {"txt2img-progress": 100, "job-progress": 100})

@@ -1,8 +1,8 @@
-"""Jobs made ready: what a retry must find as it was."""
+"""What a retry must find as it was."""
 
 from __future__ import annotations
 
-from flows.items import freeze_inputs
+from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 
 JOBS = [
@@ -26,3 +26,11 @@ def test_each_job_of_a_batch_has_a_seed_of_its_own_and_a_given_one_stays() -> No
     assert one != other
     assert given == 7
     assert min(one, other) >= 0
+
+
+def test_a_retry_after_an_upgrade_draws_the_seeds_of_0_1_0() -> None:
+    from_file = GenerationJob.model_validate({"checkpoint": "x", "init_images": ["store:a.png"], "img2img": {}})
+    both = GenerationJob.model_validate({"checkpoint": "x", "txt2img": {"prompt": "x"}, "img2img": {"seed": -1}})
+    first, second = freeze_inputs([from_file, both], "0123")
+    assert first.img2img and second.txt2img and second.img2img
+    assert (first.img2img.seed, second.txt2img.seed, second.img2img.seed) == (64793221, 440124535, 3498114744)

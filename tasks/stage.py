@@ -1,0 +1,200 @@
+"""A stage of a job: all that Darkroom knows of it, in one object in the stage's own file.
+
+The job model has a field for each stage, with its form and its Stage; preflight, order, progress, retries and the
+batch follow from these fields.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from prefect import Task, get_run_logger, task
+
+from gpu.request import Picture, Request
+from gpu.sender import Sender
+from tasks.form import LARGEST_RESULT
+from tasks.inventory import Inventory
+from tasks.paint import PAINTING, checked, write
+from tasks.sampling import Sampling, fixed_fields
+from webui.models import Checkpoint, ImageInfo
+
+F = TypeVar("F")
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a stage paints with and hands on to the next: sampling settings, the checkpoint by the name that the job
+    gives, and width and height in pixels of its pictures (None: not known before the files are opened)."""
+
+    sampling: Sampling
+    checkpoint: str
+    size: Size | None = None
+
+
+class Job(Protocol):
+    """What a stage knows of the job that it is part of."""
+
+    name: str
+    checkpoint: str
+    vae: list[str]
+    images: int
+    batch_size: int
+    init_images: list[str]
+
+    @classmethod
+    def stages(cls) -> tuple[Stage[Any], ...]: ...
+
+    @property
+    def total(self) -> int: ...
+
+    @property
+    def files(self) -> list[str]: ...
+
+    def steps(self, size: Size | None = None) -> list[Step[Any]]: ...
+
+
+@dataclass(frozen=True)
+class Step(Generic[F]):
+    """A stage of one job: the form as filled in, and the settings that come of it and the stages before."""
+
+    stage: Stage[F]
+    form: F
+    settings: Settings
+
+
+@dataclass
+class Item:
+    """One job on its way through its stages.
+
+    ``checkpoints`` are the WebUI's own, by the names that the job gives; ``error`` says why the job goes no further.
+    """
+
+    job: Job
+    steps: list[Step[Any]]
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    forge: bool = True
+    pictures: list[Picture] = field(default_factory=list)
+    error: Exception | None = None
+
+    def step(self, stage: Stage[Any]) -> Step[Any] | None:
+        """The job's step of ``stage``; None where it has none, or where it failed before."""
+        return next((step for step in self.steps if step.stage is stage and self.error is None), None)
+
+    def checkpoint(self, step: Step[Any]) -> Checkpoint | None:
+        """The checkpoint that paints ``step``; None where none is needed."""
+        return self.checkpoints[step.settings.checkpoint] if step.stage.needs_checkpoint else None
+
+    def payload(self, step: Step[Any]) -> dict[str, Any]:
+        """What every request of a step that samples holds: the sampling settings and what else must be named."""
+        sampling, checkpoint = step.settings.sampling, self.checkpoints[step.settings.checkpoint]
+        return sampling.payload() | fixed_fields(checkpoint, self.job.vae, sampling.clip_skip, forge=self.forge)
+
+
+class Stage(ABC, Generic[F]):
+    """What a job's form for one stage means; ``F`` is the form.
+
+    Attributes:
+        name: how the Prefect UI, file names and the progress call it.
+        endpoint: the WebUI's route that paints it.
+        needs_checkpoint: whether a checkpoint paints it.
+        files: the form's fields that name picture files.
+        task: the Prefect task that paints one request, with its retries and its result.
+    """
+
+    name: ClassVar[str]
+    endpoint: ClassVar[Literal["txt2img", "img2img", "extra-single-image"]]
+    needs_checkpoint: ClassVar[bool] = True
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        self.task: Task[[Request, Sender], list[Picture]] = task(name=self.name, **PAINTING)(self.paint)
+
+    # -- what each stage says ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def settings(self, form: F, before: Settings) -> Settings:
+        """What the stage paints with and hands on, given what the stage before it hands on.
+
+        Raises:
+            ValueError: the pictures would have a size that the stage can't take or make; says what to change.
+        """
+
+    def fields(self, step: Step[F], item: Item, number: int, picture: Picture) -> dict[str, Any]:
+        """The fields of the request for the ``number``-th picture (from 0): its payload, and where they change the
+        size and the seeds. A stage that starts from no pictures has its own :meth:`requests` instead.
+
+        Raises:
+            ValueError: see :meth:`settings`.
+        """
+        raise NotImplementedError(f"the stage {self.name} has neither fields nor requests")
+
+    def look_up(self, step: Step[F], inventory: Inventory) -> None:
+        """Look up every name of the form at the WebUI; what it lacks goes to ``inventory.problems``."""
+
+    def weight(self, step: Step[F]) -> float:
+        """The work of one picture, in sampling steps."""
+        return step.settings.sampling.steps
+
+    def check(self, request: Request, info: ImageInfo) -> None:
+        """Check what only this stage knows of its answers; number, size, seeds and model are checked for all.
+
+        Raises:
+            WrongPicture: it is not what was asked for.
+        """
+
+    def note(self, request: Request, content: bytes) -> str:
+        """What a person should know of a picture, such as "nothing found"; mostly nothing."""
+        return ""
+
+    def infotext(self, request: Request, answered: str) -> str:
+        """The text that tells how the picture came to be, of what the WebUI answered."""
+        return answered
+
+    # -- what is the same for all --------------------------------------------------------------------------
+
+    def paint(self, request: Request, sender: Sender) -> list[Picture]:
+        """Have ``request`` painted, checked and written.
+
+        Raises:
+            WebUIError: it failed, or what came back is not what was asked.
+        """
+        answer = sender.answer(request)
+        generation = answer.generation
+        images = checked(request, generation)
+        self.check(request, generation.info)
+        texts = [*generation.info.infotexts, *[""] * len(images)]
+        pictures = []
+        for number, content in enumerate(images):
+            note, text = self.note(request, content), self.infotext(request, texts[number])
+            picture = write(answer, number, content, infotext=text, note=note)
+            told = f" ({picture.note})" if picture.note else ""
+            get_run_logger().info("%s in %.1f s: %s%s", request.title, answer.seconds, picture.path, told)
+            pictures.append(picture)
+        return pictures
+
+    def requests(self, step: Step[F], item: Item) -> list[Request]:
+        """What the stage asks of the WebUI: one request for each of the job's pictures so far."""
+        same = {"stage": self.name, "endpoint": self.endpoint, "of": len(item.pictures)}
+        same["checkpoint"] = item.checkpoint(step)
+        requests = []
+        for number, picture in enumerate(item.pictures):
+            own = {"first": number + 1, "seeds": (picture.seed,), "size": (picture.width, picture.height)}
+            own["init"] = picture
+            requests.append(Request(**same | own | self.fields(step, item, number, picture)))
+        return requests
+
+
+def bounded(size: Size, what: str) -> Size:
+    """``size``, when it is not too large.
+
+    Raises:
+        ValueError: a side is longer than 8192 pixels; ``what`` says of what.
+    """
+    if max(size) > LARGEST_RESULT:
+        raise ValueError(
+            f"{what} would make {size[0]}×{size[1]}: at most {LARGEST_RESULT} pixels a side; give a smaller factor"
+        )
+    return size
