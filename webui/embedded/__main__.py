@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--load-time", type=float, default=0.0, help="seconds that loading a model takes")
     parser.add_argument("--faults", action="store_true", help="serve /faults: failures on demand")
     parser.add_argument("--nowebui", action="store_true", help="no /internal/* routes")
-    parser.add_argument("--lane-log", type=Path, metavar="FILE", help="one JSON line for each job")
+    parser.add_argument("--job-log", type=Path, metavar="FILE", help="one JSON line for each job")
     parser.add_argument("--a1111", action="store_true", help="AUTOMATIC1111's ways where they differ")
     parser.add_argument("--api-server-stop", action="store_true", help="serve server-stop and the like")
     given = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> int:
         load_time=given.load_time,
         faults=given.faults,
         nowebui=given.nowebui,
-        lane_log=given.lane_log,
+        job_log=given.job_log,
         forge=not given.a1111,
         can_stop=given.api_server_stop,
     )

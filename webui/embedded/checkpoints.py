@@ -91,6 +91,13 @@ class Checkpoints:
         inside = sorted((c for c in self._all if text in c.title), key=lambda c: len(c.title))
         return self.get(text) or (inside[0] if inside else None)
 
+    def require(self, text: str | None) -> Checkpoint:
+        """As `closest`. Raises Exception, as the real one does, where there is none."""
+        found = self.closest(text)
+        if found is None:
+            raise Exception(f"Could not find checkpoint with name {text}")
+        return found
+
     def compute_hash(self, checkpoint: Checkpoint) -> None:
         if checkpoint.sha256:
             return

@@ -63,7 +63,7 @@ def _run(
     engine: Engine, req: ExtrasSingleImageRequest | ExtrasBatchImagesRequest, pictures: list[Image.Image]
 ) -> tuple[list[Image.Image], str]:
     state = engine.state
-    with engine.lane.job("extras", ""):
+    with engine.job_queue.job("extras", ""):
         state.begin("extras")
         try:
             state.job_count = len(pictures)

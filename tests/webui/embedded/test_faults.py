@@ -47,7 +47,7 @@ def job(server: EmbeddedWebUI, **changes: Any) -> requests.Response:
 
 
 def jobs_run(server: EmbeddedWebUI) -> int:
-    return server.lane.begun
+    return server.job_queue.begun
 
 
 def test_error_hits_the_nth_match_only(server: EmbeddedWebUI) -> None:
