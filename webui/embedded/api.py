@@ -6,7 +6,8 @@ import json
 import platform
 import secrets
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import psutil
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Response
@@ -34,9 +35,17 @@ class Api:
     """Endpoints carry comments in the place of docstrings, which FastAPI would publish: the OpenAPI document
     is compared with the recorded one.
 
-    `port`, `api_auth` and `can_stop` are what the server was started with."""
+    `port`, `api_auth`, `can_stop` and `on_restart` are what the server was started with."""
 
-    def __init__(self, engine: Engine, *, port: int | None, api_auth: str | None, can_stop: bool) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        port: int | None,
+        api_auth: str | None,
+        can_stop: bool,
+        on_restart: Callable[[], NoReturn] | None,
+    ) -> None:
         self.engine = engine
         self._port = port
         self._users: dict[str, str] = {}
@@ -45,6 +54,7 @@ class Api:
             if colon:
                 self._users[user] = password
         self._can_stop = can_stop
+        self._on_restart = on_restart
 
     # -- access ------------------------------------------------------------------------------------------
 
@@ -163,7 +173,9 @@ class Api:
         self.engine.state.server_command = "kill"
 
     def restart_webui(self) -> Response:
-        # Not implemented: nothing here could start it again.
+        # Without something that starts it again the real one answers 501 too.
+        if self._on_restart:
+            self._on_restart()
         return Response(status_code=501)
 
     def download_sysinfo(self, attachment: Any = False) -> Response:

@@ -48,8 +48,13 @@ async def gone_within(receive: Receive, seconds: float) -> bool:
         return False
 
 
-def close_connection(send: Send, *, at_once: bool = False) -> None:
-    """Close the connection under a response after what is written, or reset it at once. ASGI has no message for it;
-    uvicorn's `send` is a method of the object that owns the transport, so only the outermost layer can call this."""
-    transport = send.__self__.transport  # type: ignore[attr-defined]  # a bound method, see above
-    transport.abort() if at_once else transport.close()
+def with_transport(app: App) -> App:
+    """The application with `scope["transport"]`, the connection's asyncio.Transport: ASGI has no message that ends a
+    connection. Must be the outermost layer: uvicorn's `send` is a method of the object that owns the transport."""
+
+    async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope["transport"] = send.__self__.transport  # type: ignore[attr-defined]  # a bound method, see above
+        await app(scope, receive, send)
+
+    return wrapped

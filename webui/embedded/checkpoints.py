@@ -188,15 +188,20 @@ class Loader:
         return checkpoint
 
 
+def read_header(path: Path) -> None:
+    """Raise ValueError, struct.error or OSError unless the file begins as a .safetensors file does."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > path.stat().st_size - 8:
+            raise ValueError("HeaderTooLarge")
+        json.loads(file.read(length))
+
+
 def _check_file(path: Path) -> None:
     """Raise ValueError unless the file begins as a .safetensors file does, and move it out of the way: as
     Forge does (recorded), even with a file that is still being copied."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size - 8:
-                raise ValueError("HeaderTooLarge")
-            json.loads(file.read(length))
+        read_header(path)
     except OSError as error:
         raise ValueError(f"{error}\n") from error
     except (ValueError, struct.error) as error:

@@ -13,6 +13,7 @@ from webui import infotext
 from webui.embedded.catalogue import Styles, write_default_styles
 from webui.embedded.checkpoints import Checkpoint, Checkpoints, Loader, Model, write_checkpoint
 from webui.embedded.job_queue import JobQueue, JobRecord
+from webui.embedded.loras import Loras
 from webui.embedded.options import Options
 from webui.embedded.progress import Tasks
 from webui.embedded.settings import Settings
@@ -44,6 +45,7 @@ class Engine:
         self.checkpoints_folder = folder / "models" / "Stable-diffusion"
         self.modules_folder = folder / "models" / "VAE"
         self.lora_folder = folder / "models" / "Lora"
+        self.loras = Loras(self.lora_folder)
         fresh = not self.checkpoints_folder.exists()
         for needed in (self.checkpoints_folder, self.modules_folder, self.lora_folder):
             needed.mkdir(parents=True, exist_ok=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from collections.abc import Callable
 from typing import Any, Literal
 
+from PIL import Image
+
+from webui.embedded import images
 from webui.embedded.asgi import Message, Send
 
 
@@ -50,9 +54,14 @@ class HeldAnswer:
         await send({"type": "http.response.body", "body": self._body})
 
 
-def break_images(said: dict[str, Any], how: Literal["truncated", "corrupt"]) -> dict[str, Any]:
+def break_images(said: dict[str, Any], how: Literal["truncated", "corrupt", "black", "uniform"]) -> dict[str, Any]:
     def broken(encoded: str) -> str:
         data = bytearray(base64.b64decode(encoded))
+        if how in ("black", "uniform"):
+            image = Image.open(io.BytesIO(data)).convert("RGB")
+            one = Image.new("RGB", (1, 1)) if how == "black" else image.resize((1, 1))
+            image.paste(one.resize(image.size), (0, 0))
+            return images.encode(image)
         middle = len(data) // 2
         if how == "truncated":
             del data[middle:]

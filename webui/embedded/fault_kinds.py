@@ -89,10 +89,11 @@ class Crash(RequestFault):
 
 
 class BrokenImage(RequestFault):
-    """A picture that no decoder reads to its end."""
+    """A picture that no decoder reads to its end, or one that is all black (NaNs that nothing checked) or all of
+    one colour, with the usual size and infotext."""
 
     kind: Literal["image"]
-    how: Literal["truncated", "corrupt"]
+    how: Literal["truncated", "corrupt", "black", "uniform"]
     when: Literal["after"] = "after"
 
 
@@ -124,8 +125,53 @@ class LoadFailure(LoadFault):
     message: str = "Error while deserializing header: HeaderTooLarge"
 
 
+class LoadHang(LoadFault):
+    """The load does not end until the fault is disarmed."""
+
+    kind: Literal["load hang"]
+
+
+class StepFault(_Fault):
+    task: str = Field("*", description="task id of the job, with * for any text")
+    step: int = Field(1, ge=1, description="the step before which it happens, in each pass of the sampler")
+
+
+class Stall(StepFault):
+    """The sampler stands still, and progress with it, until the fault is disarmed."""
+
+    kind: Literal["stall"]
+    obeys_interrupt: bool = Field(False, description="whether an interrupt or a skip ends it too")
+
+
+class StepFailure(StepFault):
+    """The job fails on the GPU, with the state that such a failure leaves."""
+
+    kind: Literal["step failure"]
+    like: Literal["out of memory", "nan"] = "out of memory"
+
+
+class MissingWeights(_Fault):
+    """A listed upscaler can't be loaded: the answer names it, the picture is Lanczos'."""
+
+    kind: Literal["missing weights"]
+    upscaler: str = Field("*", description="its name, with * for any text")
+    times: int | None = Field(None, ge=1)
+
+
 AnyFault = Annotated[
-    ErrorAnswer | Hang | Slow | Drop | Crash | BrokenImage | ProgressFault | WrongModel | LoadFailure,
+    ErrorAnswer
+    | Hang
+    | Slow
+    | Drop
+    | Crash
+    | BrokenImage
+    | ProgressFault
+    | WrongModel
+    | LoadFailure
+    | LoadHang
+    | Stall
+    | StepFailure
+    | MissingWeights,
     Field(discriminator="kind"),
 ]
 

@@ -1,7 +1,7 @@
 """Faults on demand: what a real WebUI does on its worst days, armed by a test for the n-th matching request.
 
 Only active with `--faults`. Most faults act on the request as ASGI sees it, so that they hit any route and
-need nothing from it; only what happens inside a job (which model is loaded) has a hook there:
+need nothing from it; what happens inside a job (loads, steps, upscalers) is asked of `Faults` there:
 
     POST /faults          arm one (a JSON object, `kind` says which); answers it with its id
     GET /faults           what is armed, and how often each has matched and fired
@@ -18,11 +18,12 @@ import itertools
 import logging
 import os
 import threading
+from collections.abc import Callable
 from typing import Annotated, Any, Protocol
 
 from fastapi import Body, FastAPI, HTTPException
 
-from webui.embedded.asgi import App, Receive, Scope, Send, close_connection, gone_within, read_body, replay
+from webui.embedded.asgi import App, Receive, Scope, Send, gone_within, read_body, replay
 from webui.embedded.fault_answers import HeldAnswer, bend_progress, break_images
 from webui.embedded.fault_kinds import (
     LIKE,
@@ -34,10 +35,15 @@ from webui.embedded.fault_kinds import (
     Hang,
     LoadFailure,
     LoadFault,
+    LoadHang,
+    MissingWeights,
     ProgressFault,
     RequestFault,
     Slow,
+    Stall,
+    StepFault,
     Steps,
+    WrongModel,
 )
 
 log = logging.getLogger(__name__)
@@ -47,6 +53,18 @@ CRASH_EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h: an internal error, told apart
 
 class CheckpointFault(ValueError):
     """Raised in the place of a load that was armed to fail."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch's error is called: the 500 names it."""
+
+
+class NansException(Exception):  # the real one's name, which the 500 gives
+    """What a WebUI raises for a picture of NaNs."""
+
+
+_RAISED = {"out of memory": OutOfMemoryError, "nan": NansException}
+_LOOK_SECONDS = 0.02  # how often a stalled sampler looks whether it was interrupted
 
 
 class StepControl(Protocol):
@@ -114,62 +132,75 @@ class Faults:
         with self._lock:
             return [armed.report() for armed in self._armed.values()]
 
-    # -- hook of the checkpoint loader -----------------------------------------------------------------
+    # -- what a job asks -------------------------------------------------------------------------------
+
+    def _fired(self, kind: type[Any], matches: Callable[[Any], bool]) -> list[_Armed]:
+        with self._lock:
+            return [
+                armed
+                for armed in self._armed.values()
+                if isinstance(armed.fault, kind) and matches(armed.fault) and armed.fires()
+            ]
 
     def on_load(self, checkpoint: str) -> str:
-        """The file name of the checkpoint to load when `checkpoint` is asked for.
+        """The file name of the checkpoint to load when `checkpoint` is asked for. Waits in a load that hangs.
 
         Raises CheckpointFault if this load was armed to fail.
         """
-        with self._lock:
-            hits: list[Any] = [
-                armed.fault
-                for armed in self._armed.values()
-                if isinstance(armed.fault, LoadFault)
-                and fnmatch.fnmatchcase(checkpoint, armed.fault.asked)
-                and armed.fires()
-            ]
-        for fault in hits:
-            if isinstance(fault, LoadFailure):
-                raise CheckpointFault(fault.message)
-        return hits[0].loads if hits else checkpoint
+        hits = self._fired(LoadFault, lambda fault: fnmatch.fnmatchcase(checkpoint, fault.asked))
+        for hit in hits:
+            if isinstance(hit.fault, LoadHang):
+                hit.released.wait()
+            elif isinstance(hit.fault, LoadFailure):
+                raise CheckpointFault(hit.fault.message)
+        others = [hit.fault.loads for hit in hits if isinstance(hit.fault, WrongModel)]
+        return others[0] if others else checkpoint
+
+    def on_step(self, step: int, task: str, stopped: Callable[[], bool]) -> None:
+        """Before a step of the sampler (counted from 1). Waits in a stall, or raises what the job fails with.
+
+        `stopped` tells whether the job was interrupted or skipped.
+        """
+        hits = self._fired(StepFault, lambda fault: fault.step == step and fnmatch.fnmatchcase(task, fault.task))
+        for hit in hits:
+            if not isinstance(hit.fault, Stall):
+                raise _RAISED[hit.fault.like](LIKE[hit.fault.like]["message"])
+            while not hit.released.wait(_LOOK_SECONDS):
+                if hit.fault.obeys_interrupt and stopped():
+                    break
+
+    def lacks_weights(self, upscaler: str) -> bool:
+        """Whether a listed upscaler can't be loaded."""
+        return bool(self._fired(MissingWeights, lambda fault: fnmatch.fnmatchcase(upscaler, fault.upscaler)))
 
     # -- ASGI ------------------------------------------------------------------------------------------
 
     def around(self, app: App) -> App:
-        """The application with the faults in front of it. Must be the outermost layer: `drop` reaches
-        through `send` to the connection."""
+        """The application with the faults in front of it. `asgi.with_transport` has to be around it."""
 
         async def faulty(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"].startswith("/faults"):
                 await app(scope, receive, send)
                 return
             body = await read_body(receive)
-            hits = self._hits(scope["method"], scope["path"], body)
+            method, path = scope["method"], scope["path"]
+            hits = self._fired(RequestFault, lambda fault: fault.matches(method, path, body))
             if not hits:
                 await app(scope, replay(body, receive), send)
                 return
-            log.info("faults %s hit %s %s", [hit.fault.kind for hit in hits], scope["method"], scope["path"])
+            log.info("faults %s hit %s %s", [hit.fault.kind for hit in hits], method, path)
             answer = HeldAnswer()
             for hit in hits:
-                if hit.fault.when == "before" and await self._strike(hit, answer, scope, body, receive, send):
+                if hit.fault.when == "before" and await self._strike(hit, answer, scope, body, receive):
                     return
             if not answer.given:
                 await app(scope, replay(body, receive), answer.collect)
             for hit in hits:
-                if hit.fault.when == "after" and await self._strike(hit, answer, scope, body, receive, send):
+                if hit.fault.when == "after" and await self._strike(hit, answer, scope, body, receive):
                     return
             await answer.deliver(send)
 
         return faulty
-
-    def _hits(self, method: str, path: str, body: bytes) -> list[_Armed]:
-        with self._lock:
-            return [
-                armed
-                for armed in self._armed.values()
-                if isinstance(armed.fault, RequestFault) and armed.fault.matches(method, path, body) and armed.fires()
-            ]
 
     async def _strike(
         self,
@@ -178,7 +209,6 @@ class Faults:
         scope: Scope,
         body: bytes,
         receive: Receive,
-        send: Send,
     ) -> bool:
         """Let one fault happen; true if nothing is left of the connection."""
         match hit.fault:
@@ -191,7 +221,9 @@ class Faults:
                     if await gone_within(receive, 0.05):
                         return True
             case Drop():
-                close_connection(send, at_once=True)
+                scope["transport"].abort()
+                while (await receive())["type"] != "http.disconnect":
+                    pass  # uvicorn complains of an application that ends without an answer before that
                 return True
             case Crash():
                 log.warning("crashing as armed on %s %s", scope["method"], scope["path"])

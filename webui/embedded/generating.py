@@ -51,6 +51,8 @@ def _process(p: Processing, model: Model) -> Processed:
     if options.forge_additional_modules and engine.settings.forge:
         for number, module in enumerate(options.forge_additional_modules, 1):
             p.extra_generation_params[f"Module {number}"] = str(module).rsplit(".", 1)[0]
+    if loras := engine.loras.hashes(p.all_prompts[0]):
+        p.extra_generation_params["Lora hashes"] = ", ".join(f"{name}: {sha}" for name, sha in loras.items())
     if p.refiner_checkpoint not in (None, "", "None", "none"):
         engine.checkpoints.require(p.refiner_checkpoint)
     canvas = None

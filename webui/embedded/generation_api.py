@@ -122,9 +122,13 @@ class GenerationApi:
     def pnginfoapi(self, req: schemas.PNGInfoRequest) -> schemas.PNGInfoResponse:
         return extras.png_info(req.image)
 
+    def interrogateapi(self, interrogatereq: schemas.InterrogateRequest) -> dict[str, str]:
+        return extras.interrogate(self.engine, interrogatereq)
+
     def add_routes(self, core: APIRouter) -> None:
         core.post("/txt2img", response_model=schemas.TextToImageResponse)(self.text2imgapi)
         core.post("/img2img", response_model=schemas.ImageToImageResponse)(self.img2imgapi)
         core.post("/extra-single-image", response_model=schemas.ExtrasSingleImageResponse)(self.extras_single_image_api)
         core.post("/extra-batch-images", response_model=schemas.ExtrasBatchImagesResponse)(self.extras_batch_images_api)
         core.post("/png-info", response_model=schemas.PNGInfoResponse)(self.pnginfoapi)
+        core.post("/interrogate", response_model=None)(self.interrogateapi)

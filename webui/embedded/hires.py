@@ -11,8 +11,9 @@ from PIL import Image
 from webui.embedded.catalogue import LATENT_UPSCALE_MODES, SAMPLERS, UPSCALERS, find_scheduler
 from webui.embedded.checkpoints import Model
 from webui.embedded.limits import whole_cells
+from webui.embedded.loras import without_tags
 from webui.embedded.processing import Processing
-from webui.embedded.sampling import brief_of, paint, without_networks
+from webui.embedded.sampling import brief_of, paint
 
 
 def prepare_hires(p: Processing) -> None:
@@ -63,7 +64,9 @@ def hires_pass(p: Processing, model: Model, batch: range, first: list[Image.Imag
         return first
     width, height = whole_cells(p.hr_upscale_to[0]), whole_cells(p.hr_upscale_to[1])
     steps = p.hr_second_pass_steps or p.steps
-    sampler = SAMPLERS.get(p.hr_sampler_name or "", SAMPLERS[p.sampler_name])
+    own_sampler = p.hr_sampler_name if p.hr_sampler_name not in (None, "", "Use same sampler") else p.sampler_name
+    assert own_sampler in SAMPLERS, f"bad sampler name: {own_sampler}"
+    sampler = SAMPLERS[own_sampler]
     state.nextjob()
     with _second_checkpoint(p) as second:
         return paint(
@@ -72,8 +75,8 @@ def hires_pass(p: Processing, model: Model, batch: range, first: list[Image.Imag
             [
                 replace(
                     brief_of(p, second or model, index, sampler, p.hr_scheduler or p.scheduler),
-                    prompt=without_networks(p.hr_prompt or p.all_prompts[index]),
-                    negative_prompt=without_networks(p.hr_negative_prompt or p.all_negative_prompts[index]),
+                    prompt=p.engine.loras.applied(p.hr_prompt or p.all_prompts[index]),
+                    negative_prompt=without_tags(p.hr_negative_prompt or p.all_negative_prompts[index]),
                     width=width,
                     height=height,
                     cfg_scale=p.cfg_scale if not p.hr_cfg or p.hr_cfg == 1.0 else p.hr_cfg,

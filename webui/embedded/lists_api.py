@@ -51,10 +51,7 @@ class Lists:
         return {"loaded": {}, "skipped": {}}
 
     def get_loras(self) -> list[Any]:
-        return [
-            {"name": path.stem, "alias": path.stem, "path": str(path), "metadata": {}}
-            for path in sorted(self.engine.lora_folder.rglob("*.safetensors"))
-        ]
+        return self.engine.loras.listed()
 
     def get_scripts_list(self) -> dict[str, list[str]]:
         return {tab: [script.name for script in scripts_of(tab)] for tab in ("txt2img", "img2img")}
@@ -67,6 +64,9 @@ class Lists:
 
     def model_list(self) -> dict[str, list[str]]:
         return {"model_list": ["None"]}
+
+    def module_list(self) -> dict[str, list[str]]:
+        return {"module_list": ["None"]}
 
     def add_routes(self, core: APIRouter) -> None:
         modules = "/sd-modules" if self.engine.settings.forge else "/sd-vae"
@@ -92,3 +92,4 @@ class Lists:
         """Routes of built-in extensions: --api-auth does not guard them (recorded)."""
         app.get("/sdapi/v1/loras", response_model=None)(self.get_loras)
         app.get("/controlnet/model_list", response_model=None)(self.model_list)
+        app.get("/controlnet/module_list", response_model=None)(self.module_list)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from webui.embedded.canvas import Canvas
 from webui.embedded.catalogue import AUTOMATIC, SAMPLERS, Sampler, used_scheduler
 from webui.embedded.checkpoints import Model
 from webui.embedded.limits import LATENT_SCALE, MOST_PIXELS, MOST_STEPS, no_memory, whole_cells
+from webui.embedded.loras import without_tags
 from webui.embedded.processing import Processing
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 # How much smaller than the picture a preview is, by the option show_progress_type (recorded, on a machine
 # where "Full" gives way to "Approx NN").
 _PREVIEW_SHRINK = {"Approx cheap": 8, "TAESD": 1}
-_EXTRA_NETWORK = re.compile(r"<\w+:[^>]*>")
 
 
 def sample(p: Processing, model: Model, batch: range, canvas: Canvas | None) -> list[Image.Image]:
@@ -78,18 +77,13 @@ def _check_first_step(p: Processing, sampler: Sampler) -> None:
         )
 
 
-def without_networks(prompt: str) -> str:
-    """The prompt without LoRAs and the like, which the stand-in painter knows nothing of."""
-    return _EXTRA_NETWORK.sub("", prompt)
-
-
 def brief_of(p: Processing, model: Model, index: int, sampler: Sampler, scheduler: str | None) -> Brief:
     painter = _painter()
     options = p.engine.options
     vae = options.forge_additional_modules if p.engine.settings.forge else options.sd_vae
     brief: Brief = painter.Brief(
-        prompt=without_networks(p.all_prompts[index]),
-        negative_prompt=without_networks(p.all_negative_prompts[index]),
+        prompt=p.engine.loras.applied(p.all_prompts[index]),
+        negative_prompt=without_tags(p.all_negative_prompts[index]),
         seed=p.all_seeds[index] + (options.eta_noise_seed_delta if sampler.options.get("uses_ensd") else 0),
         subseed=p.all_subseeds[index],
         subseed_strength=p.subseed_strength or 0.0,
@@ -126,6 +120,8 @@ def paint(p: Processing, sampler: Sampler, briefs: Sequence[Brief]) -> list[Imag
     for number in range(1, total + 1):
         if state.must_stop_sampling:
             break
+        if p.engine.faults:
+            p.engine.faults.on_step(number, p.engine.tasks.current or "", lambda: state.must_stop_sampling)
         driver.before_step(lambda: state.must_stop_sampling)
         started = time.perf_counter()
         steps = [next(run) for run in runs]

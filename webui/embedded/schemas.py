@@ -172,6 +172,13 @@ class PNGInfoRequest(BaseModel):
     image: str = Field(title="Image", description="The base64 encoded PNG image")
 
 
+class InterrogateRequest(BaseModel):
+    image: str = Field(
+        "", title="Image", description="Image to work on, must be a Base64 string containing the image's data."
+    )
+    model: str = Field("clip", title="Model", description="The interrogate model used.")
+
+
 class PNGInfoResponse(BaseModel):
     info: str = Field(title="Image info", description="A string with the parameters used to generate the image")
     items: dict[str, Any] = Field(

@@ -10,16 +10,20 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
 
 from webui.embedded.adetailer import setup_adetailer_api
 from webui.embedded.api import Api
-from webui.embedded.asgi import App, Receive, Scope, Send, read_body, replay
+from webui.embedded.asgi import App, Message, Receive, Scope, Send, read_body, replay, with_transport
 from webui.embedded.engine import Engine
 from webui.embedded.failures import AnswerFailures, answer_invalid
 from webui.embedded.received import Received
@@ -41,8 +45,10 @@ class EmbeddedWebUI:
     faults: serve /faults, which arms failures on demand.
     nowebui: no /internal/* routes, as with --nowebui.
     job_log: a file that gets one JSON line for each job.
+    startup_time: seconds after the port opens in which every route answers 404, as a real one does while it starts.
     forge: False for AUTOMATIC1111's ways where they differ.
     can_stop: serve server-stop, -kill and -restart, as with --api-server-stop.
+    on_restart: what server-restart calls to start the process anew; never returns. Without it the answer is 501.
 
     Raises PortInUse from start. In-process tests read `state`, `tasks`, `job_queue` and drive `steps`;
     `requests` lists what was asked.
@@ -62,6 +68,8 @@ class EmbeddedWebUI:
         job_log: Path | None = None,
         forge: bool = True,
         can_stop: bool = False,
+        startup_time: float = 0.0,
+        on_restart: Callable[[], NoReturn] | None = None,
     ) -> None:
         self.host = host
         self._asked_port = port
@@ -70,6 +78,9 @@ class EmbeddedWebUI:
         self._api_auth = api_auth
         self._nowebui = nowebui
         self._can_stop = can_stop
+        self._startup_time = startup_time
+        self._ready_at = 0.0  # time.monotonic seconds
+        self._on_restart = on_restart
         self.engine = Engine(
             self.folder,
             step_time=step_time,
@@ -99,9 +110,10 @@ class EmbeddedWebUI:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> EmbeddedWebUI:
-        """Return when it really answers."""
+        """Return when it answers (with 404 on every route for `startup_time`)."""
         self._socket = self._bind()
         self.port = self._socket.getsockname()[1]
+        self._ready_at = time.monotonic() + self._startup_time
         config = uvicorn.Config(
             self._build(),
             log_level="warning",
@@ -138,12 +150,13 @@ class EmbeddedWebUI:
                 "end what uses it, or choose another with --port"
             ) from error
         bound.listen(2048)
-        bound.set_inheritable(True)
         return bound
 
     def stop(self) -> None:
         """Close the port, end running jobs at their next step, remove a temporary folder."""
         self.state.interrupt()
+        if self.faults:
+            self.faults.disarm()
         self.steps.step_time = 0.0
         self.steps.release()
         if self._uvicorn and self._thread:
@@ -198,6 +211,7 @@ class EmbeddedWebUI:
             port=None if self._asked_port is None else self.port,
             api_auth=self._api_auth,
             can_stop=self._can_stop,
+            on_restart=self._on_restart,
         )
         api.add_routes(app, scripts)
         if not self._nowebui:
@@ -208,10 +222,10 @@ class EmbeddedWebUI:
             self.faults.add_routes(app)
         self.app = app
         # Noted first: a request that a fault answers was asked all the same.
-        return self._noting(self.faults.around(app) if self.faults else app)
+        return with_transport(self._noting(self.faults.around(app) if self.faults else app))
 
     def _noting(self, app: App) -> App:
-        """Note each request, then serve it."""
+        """Note each request, then serve it; close the connection after a 500, as a real one does (seen)."""
 
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -219,7 +233,19 @@ class EmbeddedWebUI:
                 return
             body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(receive)
             self.requests.note(scope["method"], scope["path"], body)
-            await app(scope, replay(body, receive), send)
+            if time.monotonic() < self._ready_at and not scope["path"].startswith("/faults"):
+                await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+                return
+            failed = False
+
+            async def watched(message: Message) -> None:
+                nonlocal failed
+                failed = failed or message.get("status") == 500
+                await send(message)
+
+            await app(scope, replay(body, receive), watched)
+            if failed:
+                scope["transport"].close()
 
         return noting
 
