@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from bench.goals import SAVING_LOOP, Figure
+from bench.job_log import Turn, gaps, median
 from bench.jobs import LARGE, job, payload
-from bench.lanelog import Turn, gaps, median
 from bench.peers import BareLoop
 from bench.results import figure
 from bench.rig import POOL, Paintshop, Rig

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from bench.goals import STOCK, Figure
 from bench.idle import ENTRYPOINT, plain
+from bench.job_log import median, p95
 from bench.jobs import job
-from bench.lanelog import median, p95
 from bench.results import figure
 from bench.rig import STOCK_POOL, Paintshop, Rig
 from services.process import Child

@@ -15,8 +15,8 @@ from typing import Any
 
 from bench import firststep, idle
 from bench.goals import EMPTY, Figure
+from bench.job_log import median
 from bench.jobs import job
-from bench.lanelog import median
 from bench.results import figure
 from bench.rig import Paintshop, Rig
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bench.goals import LOOP, STOCK, STOCK_FAST, Figure
+from bench.job_log import gaps_between_runs, median, p95
 from bench.jobs import job, payload
-from bench.lanelog import gaps_between_runs, median, p95
 from bench.peers import BareLoop
 from bench.results import figure
 from bench.rig import FAST_POLLING, STOCK_POOL, Paintshop, Rig

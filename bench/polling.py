@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bench.goals import NO_POLLING, Figure
+from bench.job_log import median, p95
 from bench.jobs import job, payload
-from bench.lanelog import median, p95
 from bench.peers import BareLoop
 from bench.results import figure
 from bench.rig import Rig

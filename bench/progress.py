@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import requests
 
 from bench.goals import Figure
+from bench.job_log import Turn, median, p95
 from bench.jobs import job
-from bench.lanelog import Turn, median, p95
 from bench.results import figure
 from bench.rig import Paintshop, Rig
 

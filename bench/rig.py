@@ -16,7 +16,7 @@ import psutil
 import requests
 
 from bench.api import Api
-from bench.lanelog import LaneLog
+from bench.job_log import JobLog
 from bench.peers import picture
 from services.environment import SERVER
 from services.process import Child, free_port
@@ -39,7 +39,7 @@ class Paintshop:
     """An embedded WebUI under test: where it is, and its own clock."""
 
     url: str
-    log: LaneLog
+    log: JobLog
 
     def warm_up(self, checkpoint: str = "photo") -> None:
         """Paint once, so that the checkpoint is loaded and no switch distorts what is measured."""
@@ -126,12 +126,12 @@ class Rig:
         folder = self.folder / f"webui-{port}"
         for name in checkpoints:
             write_checkpoint(folder / "models" / "Stable-diffusion" / f"{name}.safetensors")
-        log = folder / "lane.jsonl"
-        arguments = ["--port", str(port), "--folder", str(folder), "--lane-log", str(log)]
+        log = folder / "jobs.jsonl"
+        arguments = ["--port", str(port), "--folder", str(folder), "--job-log", str(log)]
         arguments += ["--step-time", str(step_time), "--load-time", str(load_time)]
         child = self._child(f"webui-{port}", "webui.embedded", *arguments)
         try:
-            shop = Paintshop(f"http://127.0.0.1:{port}", LaneLog(log))
+            shop = Paintshop(f"http://127.0.0.1:{port}", JobLog(log))
             child.wait_until(lambda: shop.url in child.since_start(), 60)
             yield shop
         finally:

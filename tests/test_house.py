@@ -56,6 +56,34 @@ def test_imports_go_one_way(room: str) -> None:
         assert used <= ROOMS[room], f"{path.relative_to(PROJECT)} imports {used - ROOMS[room]}"
 
 
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions and for type checking count too: a circle is one however late it is closed."""
+    paths = {".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path for path in
+             modules(*ROOMS)}  # fmt: skip
+    used = {name: _modules_used(name, path, set(paths)) for name, path in paths.items()}
+    while leaves := [name for name, others in used.items() if not others & used.keys()]:
+        for name in leaves:  # nothing that it imports is left, so it is in no circle
+            del used[name]
+    assert not used, "in a circle, or importing one: " + ", ".join(
+        f"{name} -> {sorted(others & used.keys())}" for name, others in used.items()
+    )
+
+
+def _modules_used(name: str, path: Path, known: set[str]) -> set[str]:
+    """The product's modules that a module imports, absolute or relative."""
+    package = name if path.stem == "__init__" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package.split(".")[: len(package.split(".")) + 1 - node.level]) if node.level else ""
+            base = ".".join(part for part in (above, node.module) if part)
+            for one in node.names:
+                found.add(inner if (inner := f"{base}.{one.name}") in known else base)
+    return (found & known) - {name}
+
+
 def test_the_webuis_protocol_and_the_gpu_know_no_prefect() -> None:
     assert len(list(modules("webui"))) > 10
     for path in modules("webui", "gpu", "store"):

@@ -16,7 +16,7 @@ from rich.console import Console
 from bench import history, loads, progress, results, tables
 from bench.batches import KEYS
 from bench.goals import GOALS, LOOP, STOCK, STOCK_FAST
-from bench.lanelog import LaneLog, Turn, gaps, gaps_between_runs, p95
+from bench.job_log import JobLog, Turn, gaps, gaps_between_runs, p95
 from bench.peers import BareLoop, picture
 from bench.results import figure
 from bench.rig import Rig
@@ -51,7 +51,7 @@ def test_idle_is_counted_between_runs_not_within_one() -> None:
 
 
 def test_the_log_is_waited_for_until_each_run_was_there_or_none_comes_any_more(tmp_path: Path) -> None:
-    log = LaneLog(tmp_path / "lane.jsonl")
+    log = JobLog(tmp_path / "jobs.jsonl")
     looks = []
 
     def check() -> None:
@@ -186,7 +186,7 @@ def test_the_test_stand_measures_by_the_servers_clock_and_leaves_nothing() -> No
         loop = BareLoop(shop.url, rig.pictures)
         for checkpoint in ("ink", "oil", "oil"):
             loop.paint(picture(5, checkpoint=f"{checkpoint}.safetensors"))
-        turns = LaneLog(shop.log.path).turns()
+        turns = JobLog(shop.log.path).turns()
         assert [one.loaded for one in turns] == [True, True, False]
         assert all(one.seconds >= 0.1 for one in turns)
         assert len(gaps_between_runs(turns)) == 2

@@ -118,7 +118,6 @@ class Client:
     def __init__(self, server: EmbeddedWebUI, folder: Path) -> None:
         self.server = server
         self.folder = folder
-        self.session = requests.Session()
 
     def send(
         self, method: str, path: str, body: Any = None, *, timeout: float = PATIENCE, **options: Any
@@ -127,7 +126,8 @@ class Client:
         sent: dict[str, Any] = {"data": body} if isinstance(body, str) else {"json": body}
         if body is None:
             sent = {}
-        answer = self.session.request(
+        # A connection of its own each time: after a 500 the server closes the one it came on.
+        answer = requests.request(
             method,
             self.server.url + path,
             timeout=timeout,

@@ -216,7 +216,7 @@ class Script:
             number = int(job[1])
             self._jobs_sent[number] = self._client.in_background(*self._jobs[number])
             if number > 0:  # the running job stands still; go on when the next one waits behind it
-                assert self._client.server.lane.wait_for_waiting(number, PATIENCE)
+                assert self._client.server.job_queue.wait_for_waiting(number, PATIENCE)
                 self._watch.look()
             return
         event = text.removeprefix(">> event ")
@@ -289,7 +289,7 @@ def disconnect(replay: Replay) -> None:
             state = progress["state"]
             if state["job_count"] == 1 and len(clients) == 1:
                 clients.append(send_raw(client, {**TINY, "steps": 10, "force_task_id": tasks[1]}))
-                assert client.server.lane.wait_for_waiting(1, PATIENCE)
+                assert client.server.job_queue.wait_for_waiting(1, PATIENCE)
                 watch.look()
                 clients[0].close()
             elif state["sampling_step"] == 1:
@@ -298,8 +298,8 @@ def disconnect(replay: Replay) -> None:
         watch.between = come_and_go
         with watch:
             clients.append(send_raw(client, {**TINY, "steps": 20, "force_task_id": tasks[0]}))
-            assert client.server.lane.wait_for_job(client.server.lane.begun + 1, PATIENCE)
-            assert client.server.lane.wait_until_idle(PATIENCE)
+            assert client.server.job_queue.wait_for_job(client.server.job_queue.begun + 1, PATIENCE)
+            assert client.server.job_queue.wait_until_idle(PATIENCE)
             watch.look()
         missing = {
             source: lost

@@ -206,11 +206,11 @@ def test_those_who_wait_before_us_are_waited_for_those_who_come_later_are_not(
     first = Stranger(server, seed=70)
     assert server.steps.wait_for(0, PATIENCE)
     second = Stranger(server, seed=71)
-    assert server.lane.wait_for_waiting(1, PATIENCE)
+    assert server.job_queue.wait_for_waiting(1, PATIENCE)
     ours = asynchronously(sender, request_for(server, 1))
     until("we saw them", lambda: server.requests.of("GET", "/internal/pending-tasks"))
     later = [Stranger(server, seed=seed) for seed in (72, 73, 74)]
-    assert server.lane.wait_for_waiting(4, PATIENCE)
+    assert server.job_queue.wait_for_waiting(4, PATIENCE)
     server.steps.step_time = 0.35  # the stream goes on for longer than a timestamp's second
     server.steps.release()
     until("ours is sent", lambda: sender.sending)
@@ -275,9 +275,9 @@ def cancel_while(server: EmbeddedWebUI, client: WebUIClient, request: Request, r
 def test_a_cancel_interrupts_our_own_job_within_two_seconds(server: EmbeddedWebUI, client: WebUIClient) -> None:
     server.steps.hold()
     server.steps.advance(2)
-    begun = server.lane.begun
+    begun = server.job_queue.begun
     took = cancel_while(server, client, request_for(server, steps=100), lambda: server.steps.wait_for(2, PATIENCE))
-    assert server.lane.begun == begun + 1
+    assert server.job_queue.begun == begun + 1
     assert server.wait_until_idle(PATIENCE), "the GPU is idle though the sampler was held"
     assert interrupts(server) >= 1
     assert took < CANCEL_WITHIN
@@ -300,7 +300,7 @@ def test_a_cancel_leaves_a_strangers_job_alone_while_ours_waits_behind_it(
     server.steps.hold()
     stranger = Stranger(server, steps=4)
     assert server.steps.wait_for(0, PATIENCE)
-    cancel_while(server, client, request_for(server), lambda: server.lane.wait_for_waiting(1, PATIENCE))
+    cancel_while(server, client, request_for(server), lambda: server.job_queue.wait_for_waiting(1, PATIENCE))
     assert interrupts(server) == 0
     assert stranger.going
     assert not server.state.interrupted

@@ -196,12 +196,12 @@ def test_an_idle_connection_that_the_server_closed_is_opened_anew(serve: Serve) 
 def test_a_connection_dropped_before_or_after_the_work_loses_the_answer_and_sends_nothing_twice(
     server: EmbeddedWebUI, client: WebUIClient, when: str
 ) -> None:
-    begun = server.lane.begun
+    begun = server.job_queue.begun
     arm(server, kind="drop", when=when)
     with pytest.raises(AnswerLost, match="painted again"):
         client.txt2img(TINY)
     assert server.wait_until_idle(PATIENCE)
-    assert server.lane.begun - begun == (when == "after")
+    assert server.job_queue.begun - begun == (when == "after")
 
 
 def test_a_generation_that_takes_too_long_is_lost(server: EmbeddedWebUI, client: WebUIClient) -> None:

@@ -91,6 +91,13 @@ class Checkpoints:
         inside = sorted((c for c in self._all if text in c.title), key=lambda c: len(c.title))
         return self.get(text) or (inside[0] if inside else None)
 
+    def require(self, text: str | None) -> Checkpoint:
+        """As `closest`. Raises Exception, as the real one does, where there is none."""
+        found = self.closest(text)
+        if found is None:
+            raise Exception(f"Could not find checkpoint with name {text}")
+        return found
+
     def compute_hash(self, checkpoint: Checkpoint) -> None:
         if checkpoint.sha256:
             return
@@ -181,15 +188,20 @@ class Loader:
         return checkpoint
 
 
+def read_header(path: Path) -> None:
+    """Raise ValueError, struct.error or OSError unless the file begins as a .safetensors file does."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > path.stat().st_size - 8:
+            raise ValueError("HeaderTooLarge")
+        json.loads(file.read(length))
+
+
 def _check_file(path: Path) -> None:
     """Raise ValueError unless the file begins as a .safetensors file does, and move it out of the way: as
     Forge does (recorded), even with a file that is still being copied."""
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > path.stat().st_size - 8:
-                raise ValueError("HeaderTooLarge")
-            json.loads(file.read(length))
+        read_header(path)
     except OSError as error:
         raise ValueError(f"{error}\n") from error
     except (ValueError, struct.error) as error:

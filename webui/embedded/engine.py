@@ -12,10 +12,10 @@ from PIL import Image
 from webui import infotext
 from webui.embedded.catalogue import Styles, write_default_styles
 from webui.embedded.checkpoints import Checkpoint, Checkpoints, Loader, Model, write_checkpoint
-from webui.embedded.lane import Lane, Turn
+from webui.embedded.job_queue import JobQueue, JobRecord
+from webui.embedded.loras import Loras
 from webui.embedded.options import Options
 from webui.embedded.progress import Tasks
-from webui.embedded.scripts import Scripts
 from webui.embedded.settings import Settings
 from webui.embedded.state import State
 from webui.embedded.steps import StepDriver
@@ -37,7 +37,7 @@ class Engine:
         *,
         step_time: float = 0.0,
         load_time: float = 0.0,
-        lane_log: Path | None = None,
+        job_log: Path | None = None,
         forge: bool = True,
         with_faults: bool = False,
     ) -> None:
@@ -45,6 +45,7 @@ class Engine:
         self.checkpoints_folder = folder / "models" / "Stable-diffusion"
         self.modules_folder = folder / "models" / "VAE"
         self.lora_folder = folder / "models" / "Lora"
+        self.loras = Loras(self.lora_folder)
         fresh = not self.checkpoints_folder.exists()
         for needed in (self.checkpoints_folder, self.modules_folder, self.lora_folder):
             needed.mkdir(parents=True, exist_ok=True)
@@ -57,10 +58,9 @@ class Engine:
         self.options = Options(folder / "config.json")
         self.state = State(self.options)
         self.steps = StepDriver(step_time)
-        self.lane = Lane(lane_log)
+        self.job_queue = JobQueue(job_log)
         self.tasks = Tasks(self.state, self.options)
         self.styles = Styles(folder / "styles.csv")
-        self.scripts = Scripts()
         self.checkpoints = Checkpoints(self.checkpoints_folder, folder / "cache.json")
         self.faults: Faults | None = None
         if with_faults:
@@ -77,29 +77,29 @@ class Engine:
             default = self.checkpoints.get(DEFAULT_CHECKPOINT) or next(iter(self.checkpoints), None)
             self.options.data["sd_model_checkpoint"] = default.title if default else None
         self.settings = Settings(self.options, self.checkpoints, self.loader, self.modules_folder, forge=forge)
-        self._turn: Turn | None = None
+        self._record: JobRecord | None = None
         self._saved = 0
         self._saving = threading.Lock()
 
     def _note_hash(self, checkpoint: Checkpoint) -> None:
         self.options.data["sd_checkpoint_hash"] = checkpoint.sha256
 
-    # -- the job that holds the lane ---------------------------------------------------------------------
+    # -- the job that has the GPU ------------------------------------------------------------------------
 
-    def watch(self, turn: Turn | None) -> None:
-        """Whose turn the next loads are noted in."""
-        self._turn = turn
+    def record_loads_in(self, record: JobRecord | None) -> None:
+        """Note the loads from here on in this job's record."""
+        self._record = record
 
     def load_model(self) -> Model:
-        """The wanted model in memory. Called only by the job that holds the lane."""
+        """The wanted model in memory. Called only by the job that has the GPU."""
         before = self.loader.loads
         try:
             model = self.loader.reload()
         finally:
-            if self._turn and self.loader.loads > before:
-                self._turn.loaded = True
-        if self._turn and model:
-            self._turn.checkpoint = model.sd_checkpoint_info.model_name
+            if self._record and self.loader.loads > before:
+                self._record.loaded = True
+        if self._record and model:
+            self._record.checkpoint = model.sd_checkpoint_info.model_name
         return model
 
     # -- files -------------------------------------------------------------------------------------------

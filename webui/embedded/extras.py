@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from PIL import Image
+from fastapi import HTTPException
+from PIL import Image, ImageFilter
 
 from webui import infotext
 from webui.embedded import images
@@ -16,6 +17,7 @@ from webui.embedded.schemas import (
     ExtrasBatchImagesResponse,
     ExtrasSingleImageRequest,
     ExtrasSingleImageResponse,
+    InterrogateRequest,
     PNGInfoResponse,
 )
 
@@ -63,7 +65,7 @@ def _run(
     engine: Engine, req: ExtrasSingleImageRequest | ExtrasBatchImagesRequest, pictures: list[Image.Image]
 ) -> tuple[list[Image.Image], str]:
     state = engine.state
-    with engine.lane.job("extras", ""):
+    with engine.job_queue.job("extras", ""):
         state.begin("extras")
         try:
             state.job_count = len(pictures)
@@ -74,7 +76,7 @@ def _run(
                 state.skipped = False
                 if state.interrupted or state.stopping_generation:
                     break
-                result, said = _upscale(picture, req)
+                result, said = _upscale(engine, picture, req)
                 done.append(result)
         finally:
             state.end()
@@ -83,9 +85,8 @@ def _run(
 
 
 def _upscale(
-    picture: Image.Image, req: ExtrasSingleImageRequest | ExtrasBatchImagesRequest
+    engine: Engine, picture: Image.Image, req: ExtrasSingleImageRequest | ExtrasBatchImagesRequest
 ) -> tuple[Image.Image, dict[str, Any]]:
-    """Every upscaler of the list enlarges by Lanczos here, save for Nearest and None."""
     if picture.mode not in ("RGB", "RGBA"):
         picture = picture.convert("RGB")
     if req.upscaler_1 == "None":
@@ -98,7 +99,7 @@ def _upscale(
             "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you "
             f"tried to allocate {size[0] * size[1] * 12} bytes. Error code 12 (Cannot allocate memory)"
         )
-    result = picture.resize(size, _filter(req.upscaler_1))
+    result = _enlarged(engine, picture, size, req.upscaler_1)
     if req.resize_mode == 1 and req.upscaling_crop:
         box = Image.new(picture.mode, (req.upscaling_resize_w, req.upscaling_resize_h))
         box.paste(result, box=((box.width - size[0]) // 2, (box.height - size[1]) // 2))
@@ -106,15 +107,32 @@ def _upscale(
         said["Postprocess crop to"] = f"{box.width}x{box.height}"
     said["Postprocess upscaler"] = req.upscaler_1
     if req.upscaler_2 != "None" and req.extras_upscaler_2_visibility > 0:
-        other = picture.resize(size, _filter(req.upscaler_2))
+        other = _enlarged(engine, picture, size, req.upscaler_2)
         result = Image.blend(result, other.resize(result.size), req.extras_upscaler_2_visibility)
         said["Postprocess upscaler 2"] = req.upscaler_2
     result.info = dict(picture.info)
     return result, said
 
 
-def _filter(upscaler: str) -> Image.Resampling:
-    return Image.Resampling.NEAREST if upscaler == "Nearest" else Image.Resampling.LANCZOS
+def _enlarged(engine: Engine, picture: Image.Image, size: tuple[int, int], upscaler: str) -> Image.Image:
+    """The picture enlarged by a listed upscaler. In the place of a network stands Lanczos with sharper edges and a
+    faint chequered texture: like a network's, it differs from a plain resize on every picture, uniform ones too.
+    Without its weights a network is exactly Lanczos (seen on a real one)."""
+    if upscaler == "Nearest":
+        return picture.resize(size, Image.Resampling.NEAREST)
+    plain = picture.resize(size, Image.Resampling.LANCZOS)
+    if upscaler in ("None", "Lanczos") or (engine.faults and engine.faults.lacks_weights(upscaler)):
+        return plain
+    sharp = plain.convert("RGB").filter(ImageFilter.UnsharpMask(radius=1, percent=60, threshold=0))
+    towards_grey = sharp.point([value + (1 if value < 128 else -1) for value in range(256)] * 3)
+    width, height = size
+    row = b"\xff\0" * (width // 2 + 1)
+    two_rows = row[:width] + row[1 : width + 1]
+    chequered = Image.frombytes("L", size, (two_rows * (height // 2 + 1))[: width * height])
+    sharp.paste(towards_grey, mask=chequered)
+    if picture.mode == "RGBA":
+        sharp.putalpha(plain.getchannel("A"))
+    return sharp
 
 
 def _target(
@@ -131,6 +149,18 @@ def _target(
         factor = min(width / picture.width, height / picture.height)
         size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
     return size, {"Postprocess upscale to": f"{width}x{height}"}
+
+
+def interrogate(engine: Engine, req: InterrogateRequest) -> dict[str, str]:
+    """A caption: no network looks at the picture, so it is the prompt that its infotext names.
+
+    Raises HTTPException 404 for another model than the real one's two (by its source), 500 for what is no picture.
+    """
+    image = images.decode_base64_to_image(req.image)
+    with engine.job_queue.lock():
+        if req.model not in ("clip", "deepdanbooru"):
+            raise HTTPException(404, "Model not found")
+        return {"caption": infotext.parse(str(image.info.get(infotext.CHUNK, ""))).prompt or "a picture"}
 
 
 def png_info(encoded: str) -> PNGInfoResponse:

@@ -6,32 +6,13 @@ except for those that are registered with `register`. Selectable ones are listed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from fastapi import HTTPException
-from PIL import Image
 
 from webui.embedded.catalogue import DATA
-
-if TYPE_CHECKING:
-    from webui.embedded.processing import Processing
-
-
-class AlwaysOnScript(Protocol):
-    """What takes part in every job. `args` are the defaults with the request's laid over them, in the order
-    of script-info; without a word about the script in the request they are the defaults alone."""
-
-    def default_args(self) -> list[Any]: ...
-
-    def before(self, p: Processing, args: Sequence[Any]) -> None:
-        """Before the options are overridden and the model is loaded. May change the job: its steps, its
-        size, `extra_generation_params`."""
-
-    def postprocess_image(self, p: Processing, image: Image.Image, index: int, args: Sequence[Any]) -> Image.Image:
-        """For each picture after it was decoded (and counted by `nextjob`). May run nested jobs with
-        `process_images`, which counts them in the state once `state.job_count` was raised for them."""
+from webui.embedded.processing import AlwaysOnScript
 
 
 @dataclass(frozen=True)

@@ -6,36 +6,28 @@ with EmbeddedWebUI() as webui:
 
 from __future__ import annotations
 
-import logging
 import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import NoReturn
 
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.encoders import jsonable_encoder
-from fastapi.exceptions import RequestValidationError, ResponseValidationError
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from webui.embedded.adetailer import setup_adetailer_api
 from webui.embedded.api import Api
+from webui.embedded.asgi import App, Message, Receive, Scope, Send, read_body, replay, with_transport
 from webui.embedded.engine import Engine
+from webui.embedded.failures import AnswerFailures, answer_invalid
 from webui.embedded.received import Received
-
-log = logging.getLogger(__name__)
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-PYDANTIC = "2.8"  # of the recorded Forge; each validation error links to its page
+from webui.embedded.scripts import Scripts
 
 
 class PortInUse(OSError):
@@ -52,11 +44,13 @@ class EmbeddedWebUI:
     takes to load.
     faults: serve /faults, which arms failures on demand.
     nowebui: no /internal/* routes, as with --nowebui.
-    lane_log: a file that gets one JSON line for each job.
+    job_log: a file that gets one JSON line for each job.
+    startup_time: seconds after the port opens in which every route answers 404, as a real one does while it starts.
     forge: False for AUTOMATIC1111's ways where they differ.
     can_stop: serve server-stop, -kill and -restart, as with --api-server-stop.
+    on_restart: what server-restart calls to start the process anew; never returns. Without it the answer is 501.
 
-    Raises PortInUse from start. In-process tests read `state`, `tasks`, `lane` and drive `steps`;
+    Raises PortInUse from start. In-process tests read `state`, `tasks`, `job_queue` and drive `steps`;
     `requests` lists what was asked.
     """
 
@@ -71,9 +65,11 @@ class EmbeddedWebUI:
         load_time: float = 0.0,
         faults: bool = False,
         nowebui: bool = False,
-        lane_log: Path | None = None,
+        job_log: Path | None = None,
         forge: bool = True,
         can_stop: bool = False,
+        startup_time: float = 0.0,
+        on_restart: Callable[[], NoReturn] | None = None,
     ) -> None:
         self.host = host
         self._asked_port = port
@@ -82,17 +78,20 @@ class EmbeddedWebUI:
         self._api_auth = api_auth
         self._nowebui = nowebui
         self._can_stop = can_stop
+        self._startup_time = startup_time
+        self._ready_at = 0.0  # time.monotonic seconds
+        self._on_restart = on_restart
         self.engine = Engine(
             self.folder,
             step_time=step_time,
             load_time=load_time,
-            lane_log=lane_log,
+            job_log=job_log,
             forge=forge,
             with_faults=faults,
         )
         self.state = self.engine.state
         self.tasks = self.engine.tasks
-        self.lane = self.engine.lane
+        self.job_queue = self.engine.job_queue
         self.steps = self.engine.steps
         self.options = self.engine.options
         self.faults = self.engine.faults
@@ -111,9 +110,10 @@ class EmbeddedWebUI:
     # -- life --------------------------------------------------------------------------------------------
 
     def start(self) -> EmbeddedWebUI:
-        """Return when it really answers."""
+        """Return when it answers (with 404 on every route for `startup_time`)."""
         self._socket = self._bind()
         self.port = self._socket.getsockname()[1]
+        self._ready_at = time.monotonic() + self._startup_time
         config = uvicorn.Config(
             self._build(),
             log_level="warning",
@@ -150,12 +150,13 @@ class EmbeddedWebUI:
                 "end what uses it, or choose another with --port"
             ) from error
         bound.listen(2048)
-        bound.set_inheritable(True)
         return bound
 
     def stop(self) -> None:
         """Close the port, end running jobs at their next step, remove a temporary folder."""
         self.state.interrupt()
+        if self.faults:
+            self.faults.disarm()
         self.steps.step_time = 0.0
         self.steps.release()
         if self._uvicorn and self._thread:
@@ -167,7 +168,7 @@ class EmbeddedWebUI:
         if self._socket:
             self._socket.close()
         self.state.server_command = "ended"
-        self.lane.wait_until_idle(5)
+        self.job_queue.wait_until_idle(5)
         if self._temporary:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -196,58 +197,55 @@ class EmbeddedWebUI:
 
     def wait_until_idle(self, timeout: float = 30.0) -> bool:
         """Wait until no job runs or waits; False if some still does after `timeout` seconds."""
-        return self.lane.wait_until_idle(timeout)
+        return self.job_queue.wait_until_idle(timeout)
 
     # -- the application ---------------------------------------------------------------------------------
 
     def _build(self) -> App:
         app = FastAPI(strict_content_type=False)
-        app.add_exception_handler(RequestValidationError, _answer_invalid)
-        app.add_middleware(_AnswerFailures)
+        app.add_exception_handler(RequestValidationError, answer_invalid)
+        app.add_middleware(AnswerFailures)
+        scripts = Scripts()
         api = Api(
             self.engine,
             port=None if self._asked_port is None else self.port,
             api_auth=self._api_auth,
             can_stop=self._can_stop,
+            on_restart=self._on_restart,
         )
-        api.add_routes(app)
+        api.add_routes(app, scripts)
         if not self._nowebui:
             self.tasks.setup_progress_api(app)
             api.add_page_routes(app)
-        setup_adetailer_api(app, self)
+        setup_adetailer_api(app, scripts)
         if self.faults:
             self.faults.add_routes(app)
         self.app = app
         # Noted first: a request that a fault answers was asked all the same.
-        return self._noting(self.faults.around(app) if self.faults else app)
+        return with_transport(self._noting(self.faults.around(app) if self.faults else app))
 
     def _noting(self, app: App) -> App:
-        """Note each request, then serve it."""
+        """Note each request, then serve it; close the connection after a 500, as a real one does (seen)."""
 
         async def noting(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            chunks = []
-            more = scope["method"] not in ("GET", "HEAD")
-            while more:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    break
-                chunks.append(message.get("body", b""))
-                more = message.get("more_body", False)
-            body = b"".join(chunks)
+            body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(receive)
             self.requests.note(scope["method"], scope["path"], body)
-            first: Message | None = {"type": "http.request", "body": body, "more_body": False}
+            if time.monotonic() < self._ready_at and not scope["path"].startswith("/faults"):
+                await JSONResponse({"detail": "Not Found"}, 404)(scope, receive, send)
+                return
+            failed = False
 
-            async def replay() -> Message:
-                nonlocal first
-                if first is not None:
-                    message, first = first, None
-                    return message
-                return await receive()
+            async def watched(message: Message) -> None:
+                nonlocal failed
+                failed = failed or message.get("status") == 500
+                await send(message)
 
-            await app(scope, replay, send)
+            await app(scope, replay(body, receive), watched)
+            if failed:
+                scope["transport"].close()
 
         return noting
 
@@ -255,51 +253,3 @@ class EmbeddedWebUI:
 def _warm_up() -> None:
     """The painter's imports, off the first job's time."""
     import webui.embedded.painter  # noqa: F401
-
-
-# -- errors as answers -----------------------------------------------------------------------------------
-
-
-def _with_links(errors: Any) -> list[dict[str, Any]]:
-    """Each of pydantic's errors with the link that the recorded version gives; what is no error of
-    pydantic's (a body that is no JSON) has none."""
-    return [
-        {**error, "url": f"https://errors.pydantic.dev/{PYDANTIC}/v/{error['type']}"}
-        if error["type"] != "json_invalid"
-        else dict(error)
-        for error in errors
-    ]
-
-
-async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return JSONResponse({"detail": jsonable_encoder(_with_links(error.errors()))}, 422)
-
-
-def _failure(error: Exception) -> dict[str, Any]:
-    """Any exception of a job as the 500's body."""
-    message = str(error)
-    if isinstance(error, ResponseValidationError):
-        errors = _with_links(error.errors())
-        message = f"{len(errors)} validation errors:\n" + "".join(f"  {one}\n" for one in errors)
-    return {
-        "error": type(error).__name__,
-        "detail": vars(error).get("detail", ""),
-        "body": vars(error).get("body", ""),
-        "message": message,
-    }
-
-
-class _AnswerFailures:
-    """ASGI middleware: what no handler took becomes a 500 that tells of it, and a line in the log."""
-
-    def __init__(self, app: App) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        except Exception as error:
-            log.info("%s %s: %s: %s", scope.get("method"), scope.get("path"), type(error).__name__, error)
-            answer = JSONResponse(jsonable_encoder(_failure(error)), 500)
-            await answer(scope, receive, send)

@@ -74,7 +74,7 @@ def test_a_refresh_waits_behind_the_running_job_and_lists_do_not(webui, pool) ->
     job = webui.in_background()
     assert webui.server.steps.wait_for(0, PATIENCE)
     refresh = pool.submit(webui.post, "/sdapi/v1/refresh-checkpoints")
-    assert webui.server.lane.wait_for_waiting(1, PATIENCE)
+    assert webui.server.job_queue.wait_for_waiting(1, PATIENCE)
     assert listed(webui)
     assert webui.post("/sdapi/v1/reload-checkpoint").json() == {}
     assert not refresh.done()
@@ -86,7 +86,7 @@ def test_a_refresh_waits_behind_the_running_job_and_lists_do_not(webui, pool) ->
 def test_loading_takes_its_time_and_progress_stands_still(start) -> None:
     slow = start(load_time=0.4)
     job = slow.in_background(force_task_id="task(load)")
-    assert slow.server.lane.wait_for_job(1, PATIENCE)
+    assert slow.server.job_queue.wait_for_job(1, PATIENCE)
     seen = set()
     while not job.done():
         state = slow.progress()
@@ -94,11 +94,11 @@ def test_loading_takes_its_time_and_progress_stands_still(start) -> None:
             seen.add((state["progress"], slow.task("task(load)")["progress"]))
     assert seen <= {(0.01, 0.0), (0.01, None)}
     assert (0.01, 0.0) in seen
-    (turn,) = slow.server.lane.turns
+    (turn,) = slow.server.job_queue.records
     assert turn.end - turn.start >= 0.4
     assert (turn.loaded, turn.checkpoint) == (True, "photo")
     slow.generate()
-    assert not slow.server.lane.turns[-1].loaded
+    assert not slow.server.job_queue.records[-1].loaded
 
 
 def test_an_unreadable_file_fails_and_takes_the_last_good_one_with_it(webui) -> None:

@@ -19,8 +19,8 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "embedded-webui.md"
 
 
 def test_it_says_where_it_is_when_it_really_answers_and_ends_cleanly(tmp_path) -> None:
-    log = tmp_path / "lane.jsonl"
-    process, url = start_process(tmp_path / "webui", "--lane-log", str(log), "--step-time", "0.001")
+    log = tmp_path / "jobs.jsonl"
+    process, url = start_process(tmp_path / "webui", "--job-log", str(log), "--step-time", "0.001")
     try:
         body = {"prompt": "a cat", "steps": 2, "width": 64, "height": 64, "force_task_id": "task(logged)"}
         assert requests.post(f"{url}/sdapi/v1/txt2img", json=body, timeout=PATIENCE).ok
@@ -59,9 +59,9 @@ def test_a_temporary_folder_goes_with_the_server() -> None:
 def test_stopping_ends_a_job_at_its_next_step(start) -> None:
     webui = start(step_time=0.05)
     job = webui.in_background(steps=5000)
-    assert webui.server.lane.wait_for_job(1, PATIENCE)
+    assert webui.server.job_queue.wait_for_job(1, PATIENCE)
     webui.server.stop()
-    assert not webui.server.lane.busy
+    assert not webui.server.job_queue.busy
     job.exception(PATIENCE)
 
 

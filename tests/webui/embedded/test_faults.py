@@ -16,6 +16,7 @@ import requests
 from PIL import Image
 from processes import start_process
 from pydantic import TypeAdapter
+from talking import until
 
 from webui.embedded.faults import CRASH_EXIT_CODE, AnyFault
 from webui.embedded.server import EmbeddedWebUI
@@ -47,7 +48,7 @@ def job(server: EmbeddedWebUI, **changes: Any) -> requests.Response:
 
 
 def jobs_run(server: EmbeddedWebUI) -> int:
-    return server.lane.begun
+    return server.job_queue.begun
 
 
 def test_error_hits_the_nth_match_only(server: EmbeddedWebUI) -> None:
@@ -236,10 +237,3 @@ def test_the_documents_examples_are_valid() -> None:
     assert len(examples) >= 12
     for example in examples:
         TypeAdapter(AnyFault).validate_json(example)
-
-
-def until(happened: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)

@@ -123,7 +123,7 @@ def test_no_answer_that_a_real_one_would_not_give(server: EmbeddedWebUI) -> None
 
             fuzz()
     assert routes > 40
-    assert server.lane.begun > EXAMPLES, "too few of the requests became jobs"
+    assert server.job_queue.begun > EXAMPLES, "too few of the requests became jobs"
     assert not unknown, f"{len(unknown)} unknown errors:\n" + "\n".join(unknown[:20])
 
 

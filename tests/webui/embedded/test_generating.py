@@ -129,10 +129,10 @@ def test_mistakes_are_found_where_a_real_one_finds_them(webui, changes, error, m
     ],
 )
 def test_unknown_scripts_never_reach_the_queue(webui, changes, detail) -> None:
-    begun = webui.server.lane.begun
+    begun = webui.server.job_queue.begun
     answer = webui.generate(**changes)
     assert (answer.status_code, answer.json()) == (422, {"detail": detail})
-    assert webui.server.lane.begun == begun
+    assert webui.server.job_queue.begun == begun
 
 
 def test_listed_scripts_take_their_arguments_and_do_nothing(webui) -> None:

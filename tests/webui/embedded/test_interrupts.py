@@ -57,7 +57,7 @@ def test_an_interrupt_hits_whatever_runs_and_never_the_queue(webui) -> None:
     running = webui.in_background(**LONG)
     assert server.steps.wait_for(0, PATIENCE)
     queued = webui.in_background()
-    assert server.lane.wait_for_waiting(1, PATIENCE)
+    assert server.job_queue.wait_for_waiting(1, PATIENCE)
     webui.post("/sdapi/v1/interrupt")
     server.steps.release()
     assert running.result(PATIENCE).status_code == 200
@@ -109,7 +109,7 @@ def test_clients_that_leave_cancel_nothing(webui) -> None:
     try:
         body = {**SMALL, "force_task_id": "task(left-2)"}
         requests.post(f"{server.url}/sdapi/v1/txt2img", json=body, timeout=0.3)
-        raise AssertionError("the lane was held")
+        raise AssertionError("the sampler was held")
     except requests.Timeout:
         pass
     assert webui.task("task(left-2)")["queued"]

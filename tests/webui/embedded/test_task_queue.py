@@ -78,14 +78,14 @@ def test_tasks_wait_in_order_and_see_their_place(webui) -> None:
     later = []
     for number, name in enumerate(("task(b)", "task(c)"), 1):
         later.append(webui.in_background(force_task_id=name))
-        assert server.lane.wait_for_waiting(number, PATIENCE)
+        assert server.job_queue.wait_for_waiting(number, PATIENCE)
     assert webui.get("/internal/pending-tasks").json() == {"size": 2, "tasks": ["task(b)", "task(c)"]}
     assert webui.task("task(a)")["active"]
     assert webui.task("task(b)") == {**WAITING, "queued": True, "textinfo": "In queue: 1/2"}
     assert webui.task("task(c)")["textinfo"] == "In queue: 2/2"
     server.steps.release()
     wait([first, *later], PATIENCE)
-    turns = [turn for turn in server.lane.turns if turn.task in ("task(a)", "task(b)", "task(c)")]
+    turns = [turn for turn in server.job_queue.records if turn.task in ("task(a)", "task(b)", "task(c)")]
     assert [turn.task for turn in turns] == ["task(a)", "task(b)", "task(c)"]
     assert all(earlier.end <= later.start for earlier, later in itertools.pairwise(turns))
 

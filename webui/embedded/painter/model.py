@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from .brief import Brief
 from .chance import Array, Chance
 from .scene import compose, ramp
 from .style import render, signed, style_of, texture
 from .words import understand
-
-if TYPE_CHECKING:
-    from . import Brief
 
 
 class Model:

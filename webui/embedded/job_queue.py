@@ -1,7 +1,7 @@
-"""The one lane to the GPU: jobs pass in the order in which they came, one at a time.
+"""The queue in front of the GPU: one job at a time, first in, first out.
 
-The lane keeps the server's own clock: from when to when it was busy, and for whom. A bench that divides
-the busy time by the wall time needs no client's word for it.
+It keeps a record of each job: from when to when it had the GPU, by the server's own clock. A bench that divides
+the busy time by the wall time needs no client's clock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-KEPT_TURNS = 10_000
+KEPT_RECORDS = 10_000
 
 
 @dataclass
-class Turn:
-    """One busy interval of the lane. `start` and `end` are Unix times in seconds."""
+class JobRecord:
+    """One job on the GPU. `start` and `end` are Unix times in seconds; `checkpoint` is the model that was loaded
+    for it last, `loaded` whether the job had to load it."""
 
     task: str
     kind: str
@@ -30,21 +31,23 @@ class Turn:
     loaded: bool = False
 
 
-class Lane:
+class JobQueue:
+    """A first-in-first-out lock. `log`: a file that gets each job's record as a JSON line."""
+
     def __init__(self, log: Path | None = None) -> None:
         self._log = log
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()  # the first one holds the lane
+        self._waiting: deque[object] = deque()  # the first one holds the lock
         self._begun = 0
-        self.turns: deque[Turn] = deque(maxlen=KEPT_TURNS)
+        self.records: deque[JobRecord] = deque(maxlen=KEPT_RECORDS)
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Pass the lane, in order, without being a job (refreshing a list waits for the running job)."""
+    def lock(self) -> Iterator[None]:
+        """Wait in the queue and hold the GPU without being a job: refreshing a list waits for the running job."""
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
-            self._changed.notify_all()  # whoever watches the queue grow
+            self._changed.notify_all()  # for wait_for_waiting
             self._changed.wait_for(lambda: self._waiting[0] is ticket)
         try:
             yield
@@ -54,22 +57,22 @@ class Lane:
                 self._changed.notify_all()
 
     @contextmanager
-    def job(self, kind: str, task: str) -> Iterator[Turn]:
-        """Hold the lane for a job; the block fills in what the clock should tell of it."""
-        turn = Turn(task, kind)
-        with self.hold():
-            turn.start = time.time()
+    def job(self, kind: str, task: str) -> Iterator[JobRecord]:
+        """Wait in the queue and hold the GPU for a job; the caller fills in its record's checkpoint."""
+        record = JobRecord(task, kind)
+        with self.lock():
+            record.start = time.time()
             with self._changed:
                 self._begun += 1
                 self._changed.notify_all()
             try:
-                yield turn
+                yield record
             finally:
-                turn.end = time.time()
-                self.turns.append(turn)
+                record.end = time.time()
+                self.records.append(record)
                 if self._log:
                     with self._log.open("a") as file:
-                        file.write(json.dumps(asdict(turn)) + "\n")
+                        file.write(json.dumps(asdict(record)) + "\n")
 
     @property
     def begun(self) -> int:
@@ -82,7 +85,7 @@ class Lane:
 
     @property
     def waiting(self) -> int:
-        """How many wait behind the one that holds the lane."""
+        """How many wait behind the one that has the GPU."""
         return max(0, len(self._waiting) - 1)
 
     def wait_for_job(self, number: int, timeout: float) -> bool:
@@ -91,7 +94,7 @@ class Lane:
             return self._changed.wait_for(lambda: self._begun >= number, timeout)
 
     def wait_for_waiting(self, count: int, timeout: float) -> bool:
-        """Wait until `count` stand behind the one that holds the lane."""
+        """Wait until `count` wait behind the one that has the GPU."""
         with self._changed:
             return self._changed.wait_for(lambda: self.waiting >= count, timeout)
 

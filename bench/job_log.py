@@ -1,4 +1,4 @@
-"""The judge: when the embedded WebUI's GPU lane was busy, by the server's own clock, and for whom."""
+"""The log of the embedded WebUI: when its GPU was busy, by the server's own clock, and with which job."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Turn:
         return self.end - self.start
 
 
-class LaneLog:
+class JobLog:
     """The log of one embedded WebUI, as it grows."""
 
     def __init__(self, path: Path) -> None:
