@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,32 @@ def test_the_retry_button_repeats_only_what_failed(house: House, page: Page) -> 
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
     until("it runs again", lambda: house.run(run)["state_type"] == "COMPLETED")
     assert [body["seed"] for _, body in house.painted()] == [6]
+
+
+def test_switching_a_schedule_on_keeps_its_job_and_its_run_paints_it(house: House, page: Page) -> None:
+    """Prefect 3.8.8 empties a schedule's own parameters at this click, so that the deployment's are painted."""
+    before = house.deployment("generate/nightly")
+    job = before["parameters"]["job"]
+    [schedule] = before["schedules"]
+    assert schedule["active"] is False
+    page.goto(f"{house.api.removesuffix('/api')}/deployments/deployment/{before['id']}")
+    switch = page.locator(".deployment-schedule-card__action .p-toggle__control").first
+    try:
+        switch.click()
+        until("the schedule is on", lambda: house.deployment("generate/nightly")["schedules"][0]["active"])
+        assert house.deployment("generate/nightly")["parameters"] == before["parameters"]
+        body = {"deployments": {"id": {"any_": [before["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
+        [run] = until("a run is laid out", lambda: house.call("POST", "/flow_runs/filter", body))
+        assert run["auto_scheduled"] is True
+        # Its hour has come.
+        now = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}}
+        house.call("POST", f"/flow_runs/{run['id']}/set_state", now)
+        ended = house.ends(run["id"])
+        assert (ended["state_type"], ended["name"]) == ("COMPLETED", "nightly"), house.logs(run["id"])[-5:]
+        assert [body["prompt"] for _, body in house.painted()] == [job["txt2img"]["prompt"]] * job["images"]
+        assert len(list(house.gallery.rglob("nightly-*.png"))) == job["images"]
+    finally:
+        house.call("PATCH", f"/deployments/{before['id']}/schedules/{schedule['id']}", {"active": False})
 
 
 def test_the_blocks_have_readable_forms(house: House, page: Page) -> None:
