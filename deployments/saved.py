@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
@@ -25,7 +26,6 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flows import Flow, load_flow_from_entrypoint
 
@@ -93,49 +93,54 @@ def save(
         there = None
     if there is not None and origin_of(there) not in ("", origin):
         raise NotSaved(f"deployment {entry.full_name}: {origin_of(there)} saved one of this name; choose another")
-    deployment = _deployment(entry, origin, there)
     schedules = [one.to_create((switches or {}).get(one.slug, one.active)) for one in entry.schedules]
+    flow: Flow[Any, Any] = load_flow_from_entrypoint(entry.entrypoint)
+    said = _said(entry, flow, origin, there)
     try:
         if there is None:
-            deployment.apply(schedules=[dict(one) for one in schedules])
+            flow_id = client.create_flow(flow)
+            client.create_deployment(flow_id, entry.name, schedules=schedules, pull_steps=[], **said)
             say(f"deployment {entry.full_name}: created")
-        elif there.version != deployment.version:
-            # Not without a change: each update deletes the runs that schedules have laid out. The deployment last: its
-            # new version says that all is done. And not with its schedules: that could delete those of the user.
+        elif there.version != said["version"]:
+            # Not without a change: an update deletes the runs that schedules have laid out. Schedules one by one: an
+            # update that lists them may delete the user's. The version comes last: it says that all is done.
             known = {one.slug: one.id for one in there.schedules}
             for one in schedules:
                 if one.slug in known:
                     client.update_deployment_schedule(there.id, known[one.slug], schedule=one.schedule)
                 else:
                     client.create_deployment_schedules(there.id, [one])
-            deployment.apply()
+            client.update_deployment(there.id, DeploymentUpdate(**said))
             say(f"deployment {entry.full_name}: updated")
     except PrefectHTTPStatusError as error:
-        if error.response.status_code != 409:
+        if error.response.status_code not in (409, 422):
             raise
-        raise NotSaved(f"deployment {entry.full_name}: {error.response.json().get('detail')}") from None
+        answer = error.response.json()
+        reason = answer.get("detail") or answer.get("exception_detail")
+        raise NotSaved(f"deployment {entry.full_name}: Prefect refuses it: {reason}") from None
 
 
-def _deployment(entry: DeploymentEntry, origin: str, there: DeploymentResponse | None) -> RunnerDeployment:
-    flow: Flow[Any, Any] = load_flow_from_entrypoint(entry.entrypoint)
+def _said(
+    entry: DeploymentEntry, flow: Flow[Any, Any], origin: str, there: DeploymentResponse | None
+) -> dict[str, Any]:
+    """A deployment's fields as Prefect's client takes them, but for its schedules."""
     tags = [*entry.tags, *([SAVED_JOB] if entry.name != flow.name else []), ORIGIN + origin]
     asked = _digest([entry.model_dump(mode="json"), tags])
     # Parameters that were edited in Prefect are not lost where an upgrade changes the flow alone.
     unchanged = there is not None and (there.version or "").startswith(asked)
-    return RunnerDeployment.from_flow(
-        flow,
-        name=entry.name,
-        description=entry.description or None,
-        tags=tags,
-        parameters=there.parameters if there is not None and unchanged else entry.parameters,
-        concurrency_limit=entry.concurrency_limit,
-        work_pool_name=entry.work_pool.name,
-        work_queue_name=entry.work_pool.work_queue_name,
-        job_variables=entry.work_pool.job_variables,
-        version=f"{asked}-{_digest([flow.description, repr(flow.parameters)])}",
-        # As a file, it would be looked for in this machine's directory, and all of that copied for each run.
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+    return {
+        "version": f"{asked}-{_digest([flow.description, repr(flow.parameters)])}",
+        "description": entry.description or flow.description,
+        "tags": tags,
+        "parameters": there.parameters if there is not None and unchanged else entry.parameters,
+        "parameter_openapi_schema": flow.parameters.model_dump(exclude_unset=True),
+        "enforce_parameter_schema": True,
+        "entrypoint": entry.entrypoint,
+        "concurrency_limit": entry.concurrency_limit,
+        "work_pool_name": entry.work_pool.name,
+        "work_queue_name": entry.work_pool.work_queue_name,
+        "job_variables": entry.work_pool.job_variables,
+    }
 
 
 def _digest(said: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -15,7 +14,7 @@ from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
 from flows.pipeline import Stages, sender_to
 from tasks.publish import Published, contact_sheet, publish, table
-from tasks.status import RESULTS, this_run
+from tasks.status import RESULTS, due_at, this_run
 
 
 class BatchIncomplete(RuntimeError):
@@ -45,7 +44,7 @@ def batch(
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
-    run_id, started = str(this_run().id), datetime.now().astimezone()
+    run_id, started = str(this_run().id), due_at()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
@@ -15,7 +14,7 @@ from flows.job import GenerationJob, read_job
 from flows.pipeline import Stages, sender_to
 from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish, table
-from tasks.status import RESULTS, this_run
+from tasks.status import RESULTS, due_at, this_run
 
 
 @flow(
@@ -33,7 +32,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
     """
-    run_id, started = str(this_run().id), datetime.now().astimezone()
+    run_id, started = str(this_run().id), due_at()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
     [ready] = preflight([job], webui.get_client())
