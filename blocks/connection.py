@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from store.settings import settings
 from webui.client import Timeouts, WebUIClient
 
 DEFAULT = "default"
+
+
+def plain_address(address: str) -> str:
+    """A WebUI's address without what a browser adds to it.
+
+    Raises:
+        ValueError: it is no address, or has a user or password in it. The error does not repeat it.
+    """
+    try:
+        parts = urlsplit(address.strip())
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False  # a port that is no number, or a bracket too few
+    if "@" in address:
+        raise ValueError("put the WebUI's user and password in their own fields (DARKROOM_WEBUI_AUTH), not its address")
+    if not known:
+        raise ValueError("the WebUI's address must look like http://host:7860")
+    # As copied from a browser it may end in ?__theme=dark, which is no part of the API's address.
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 class WebUI(Block):
@@ -37,7 +56,7 @@ class WebUI(Block):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
-    base_url: str = Field(
+    base_url: Annotated[str, AfterValidator(plain_address)] = Field(
         title="Address", description="Where the WebUI answers, such as http://127.0.0.1:7860.", min_length=8
     )
     user: str = Field("", title="User", description="The user of --api-auth; empty without it.")
@@ -61,11 +80,6 @@ class WebUI(Block):
         title="Pictures within",
         description="Seconds that one request may take to paint; half an hour by default.",
     )
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain_address(cls, address: str) -> str:
-        return plain_address(address)
 
     def get_client(self) -> WebUIClient:
         """A client for this WebUI."""
@@ -124,22 +138,3 @@ def saved_webui() -> WebUI | None:
             f"The block webui/{DEFAULT} is not valid: {problems}. Correct it in the Prefect UI (Blocks), "
             "or write it anew: darkroom deploy --webui http://host:7860"
         ) from None
-
-
-def plain_address(address: str) -> str:
-    """A WebUI's address without what a browser adds to it.
-
-    Raises:
-        ValueError: it is no address, or has a user or password in it. The error does not repeat it.
-    """
-    try:
-        parts = urlsplit(address.strip())
-        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        known = False  # a port that is no number, or a bracket too few
-    if "@" in address:
-        raise ValueError("put the WebUI's user and password in their own fields (DARKROOM_WEBUI_AUTH), not its address")
-    if not known:
-        raise ValueError("the WebUI's address must look like http://host:7860")
-    # As copied from a browser it may end in ?__theme=dark, which is no part of the API's address.
-    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"

@@ -6,7 +6,7 @@ import errno
 import re
 from pathlib import Path
 from string import Formatter
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
 from pydantic import Field, field_validator
@@ -18,11 +18,6 @@ DEFAULT = "default"
 TEMPLATE = "{date}/{job}/{job}-{seed}-{stage}"
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}  # Windows
 FIELDS = frozenset({"date", "time", "job", "seed", "stage", "index", "checkpoint", "run"})
-
-
-class _FileSystem(Protocol):
-    def read_path(self, path: str) -> Any: ...
-    def write_path(self, path: str, content: bytes) -> Any: ...
 
 
 class Gallery(Block):
@@ -157,12 +152,12 @@ class Gallery(Block):
         """The local folder, absolute; a relative one lies beside the default gallery."""
         return (settings().gallery.parent / Path(self.folder).expanduser()).resolve()
 
-    def _loaded(self) -> _FileSystem:
+    def _loaded(self) -> Any:
         # Held by slug, not as a nested block: a field typed as a file system cannot be registered.
         block = Block.load(self.file_system)
         if not hasattr(block, "write_path"):
             raise ValueError(f"the block {self.file_system} cannot hold files: choose a file system block")
-        return block  # type: ignore[return-value]
+        return block
 
     @classmethod
     def chosen(cls, gallery: Gallery | None) -> Gallery:
