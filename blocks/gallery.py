@@ -103,14 +103,11 @@ class Gallery(Block):
 
     def put_beside(self, picture: str, content: bytes) -> None:
         """Write the JSON of a picture, given where :meth:`put` said that it is; an older one is replaced."""
-        path = picture.removeprefix(f"{self.file_system}:" if self.file_system else f"{self.local_folder}/")
+        path = picture.removesuffix(".png") + ".json"
         if self.file_system:
-            path = path.removeprefix(self.folder.strip("/") + "/")
-        path = path.removesuffix(".png") + ".json"
-        if self.file_system:
-            self._loaded().write_path(self._remote(path), content)
+            self._loaded().write_path(path.removeprefix(f"{self.file_system}:"), content)
         else:
-            write_whole(self._local(path), content)
+            write_whole(Path(path), content)
 
     def where(self, path: str) -> str:
         """``path`` below the folder, as a person would open it."""
