@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from store.settings import settings
 from webui.client import Timeouts, WebUIClient
 
 DEFAULT = "default"
+
+
+def plain_address(address: str) -> str:
+    """A WebUI's address without what a browser adds to it.
+
+    Raises:
+        ValueError: it is no address, or has a user or password in it. The error does not repeat it.
+    """
+    try:
+        parts = urlsplit(address.strip())
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        known = False  # a port that is no number, or a bracket too few
+    if "@" in address:
+        raise ValueError("put the WebUI's user and password in their own fields (DARKROOM_WEBUI_AUTH), not its address")
+    if not known:
+        raise ValueError("the WebUI's address must look like http://host:7860")
+    # As copied from a browser it may end in ?__theme=dark, which is no part of the API's address.
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 class WebUI(Block):
@@ -32,15 +51,12 @@ class WebUI(Block):
     _block_type_slug = "webui"
     _description = "Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with --api."
     _documentation_url: ClassVar[Any] = "https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API"
-    _logo_url: ClassVar[Any] = (
-        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/webhook.png"
-    )
 
     # An address with a password in it is refused, and must not stand in the error that says so.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
-    base_url: str = Field(
+    base_url: Annotated[str, AfterValidator(plain_address)] = Field(
         title="Address", description="Where the WebUI answers, such as http://127.0.0.1:7860.", min_length=8
     )
     user: str = Field("", title="User", description="The user of --api-auth; empty without it.")
@@ -65,21 +81,6 @@ class WebUI(Block):
         description="Seconds that a request may be without any progress; half an hour by default.",
     )
 
-    @field_validator("base_url")
-    @classmethod
-    def _plain_address(cls, address: str) -> str:
-        try:
-            parts = urlsplit(address.strip())
-            known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            known = False  # a port that is no number, or a bracket too few
-        if "@" in address:
-            raise ValueError("put user and password in their own fields, not into the address")
-        if not known:
-            raise ValueError("the address must look like http://host:7860")
-        # As copied from a browser it may end in ?__theme=dark, which is no part of the API's address.
-        return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-
     def get_client(self) -> WebUIClient:
         """A client for this WebUI."""
         own = str(Path(self.ca_bundle).expanduser()) if self.ca_bundle else True
@@ -93,29 +94,47 @@ class WebUI(Block):
         )
 
     @classmethod
-    def from_settings(cls) -> WebUI | None:
-        """The WebUI of ``DARKROOM_WEBUI_URL`` and ``DARKROOM_WEBUI_AUTH``, where they are set."""
-        chosen = settings()
-        if not chosen.webui_url:
+    def from_settings(cls, url: str | None = None) -> WebUI | None:
+        """The WebUI at ``url``, else at ``DARKROOM_WEBUI_URL``, with ``DARKROOM_WEBUI_AUTH``; None without an address.
+
+        Raises:
+            ValueError: the address is wrong.
+        """
+        if not (address := url or settings().webui_url):
             return None
-        user, _, password = chosen.webui_auth.partition(":")
-        return cls(base_url=chosen.webui_url, user=user, password=SecretStr(password))
+        user, _, password = settings().webui_auth.partition(":")
+        return cls(base_url=plain_address(address), user=user, password=SecretStr(password))
 
     @classmethod
     def chosen(cls, webui: WebUI | None) -> WebUI:
         """The one that a run's form picked, else the environment's, else the block named ``default``.
 
         Raises:
-            ValueError: there is none of them.
+            ValueError: there is none of them, or it cannot be read.
         """
-        if webui is not None:
-            return webui
-        if (here := cls.from_settings()) is not None:
-            return here
-        try:
-            return cls.load(DEFAULT)  # type: ignore[return-value]
-        except ValueError:
-            raise ValueError(
-                "No WebUI is known. Save a WebUI block named 'default' in the Prefect UI (Blocks), "
-                "or set DARKROOM_WEBUI_URL=http://host:7860, or start one with: darkroom webui"
-            ) from None
+        if (found := webui or cls.from_settings() or saved_webui()) is not None:
+            return found
+        raise ValueError(
+            "No WebUI is known. Save a WebUI block named 'default' in the Prefect UI (Blocks), "
+            "or set DARKROOM_WEBUI_URL=http://host:7860, or start one with: darkroom webui"
+        )
+
+
+def saved_webui() -> WebUI | None:
+    """The block ``webui/default``; None: there is none.
+
+    Raises:
+        ValueError: it is there, but what is stored in it is not valid. The Prefect UI's form stores any text.
+    """
+    try:
+        return WebUI.load(DEFAULT)  # type: ignore[return-value]  # Prefect types it as awaitable, too
+    except ValueError:
+        return None
+    except RuntimeError as error:
+        if not isinstance(error.__cause__, ValidationError):
+            raise
+        problems = "; ".join(one["msg"] for one in error.__cause__.errors())  # without what was given
+        raise ValueError(
+            f"The block webui/{DEFAULT} is not valid: {problems}. Correct it in the Prefect UI (Blocks), "
+            "or write it anew: darkroom deploy --webui http://host:7860"
+        ) from None

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 from string import Formatter
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
 from pydantic import Field, field_validator
 
-from store.files import write_whole
+from store.files import create_whole, write_whole
 from store.settings import settings
 
 DEFAULT = "default"
 TEMPLATE = "{date}/{job}/{job}-{seed}-{stage}"
-# What the file system blocks of Prefect, fsspec, S3, GCS and SMB call it when a file is not there.
-NOT_THERE = re.compile(r"(?i)not ?found|does ?n[o']t exist|no ?such|404")
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}  # Windows
 FIELDS = frozenset({"date", "time", "job", "seed", "stage", "index", "checkpoint", "run"})
-
-
-class _FileSystem(Protocol):
-    def read_path(self, path: str) -> Any: ...
-    def write_path(self, path: str, content: bytes) -> Any: ...
 
 
 class Gallery(Block):
@@ -42,9 +36,6 @@ class Gallery(Block):
     _block_type_slug = "gallery"
     _description = "Keeps finished pictures, in a local folder or on a Prefect file system block."
     _documentation_url: ClassVar[Any] = "https://docs.prefect.io/v3/develop/blocks"
-    _logo_url: ClassVar[Any] = (
-        "https://raw.githubusercontent.com/PrefectHQ/prefect/420d0d6a78bb6df1fc18bcf188fdad43c1d22ea9/assets/block-logos/filesystem.png"
-    )
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
     folder: str = Field(
@@ -91,27 +82,32 @@ class Gallery(Block):
         return "/".join(part for part in parts if part)
 
     def put(self, name: str, content: bytes) -> str:
-        """Write ``content`` whole at ``name``; returns where it now is, as a person would open it.
+        """Write ``content`` at ``name``; returns where it now is, as a person would open it.
 
-        A name that is taken by other content gets a number: nothing in a gallery is ever overwritten. The same
-        content twice (a retried run) stays one file.
+        A name that is taken by other content gets a number, so nothing in a gallery is overwritten. The same content
+        twice (a retried run) stays one file. In a local folder this holds for any number of processes, and a name
+        never stands for a part of a file. File system blocks have no way to create a file only where there is none:
+        there, two runs that write other content under one name within the same second can overwrite each other.
         """
         stem, dot, ending = name.rpartition(".")
         for number in range(1, 10_000):
             path = name if number == 1 else f"{stem}-{number}{dot}{ending}"
             there = self._read(path)
+            if there is None:
+                if self._create(path, content):
+                    return self.where(path)
+                there = self._read(path)  # another process was quicker
             if there == content:
                 return self.where(path)
-            if there is None:
-                return self._write(path, content)
         raise FileExistsError(f"the gallery holds 10,000 other pictures named {name}: choose another template")
 
     def put_beside(self, picture: str, content: bytes) -> None:
         """Write the JSON of a picture, given where :meth:`put` said that it is; an older one is replaced."""
-        path = picture.removeprefix(f"{self.file_system}:" if self.file_system else f"{self.local_folder}/")
+        path = picture.removesuffix(".png") + ".json"
         if self.file_system:
-            path = path.removeprefix(self.folder.strip("/") + "/")
-        self._write(path.removesuffix(".png") + ".json", content)
+            self._loaded().write_path(path.removeprefix(f"{self.file_system}:"), content)
+        else:
+            write_whole(Path(path), content)
 
     def where(self, path: str) -> str:
         """``path`` below the folder, as a person would open it."""
@@ -120,24 +116,23 @@ class Gallery(Block):
         return str(self.local_folder / path)
 
     def _read(self, path: str) -> bytes | None:
+        """What is at ``path``; None: nothing. What cannot be read just now may be a picture: that is an error."""
         if not self.file_system:
             local = self._local(path)
             return local.read_bytes() if local.exists() else None
         try:
             return bytes(self._loaded().read_path(self._remote(path)))
         except Exception as error:
-            # Each file system block says "not there" with an error of its own. Any other is no leave to write:
-            # what cannot be read just now may be a picture.
-            if NOT_THERE.search(f"{type(error).__name__} {error}"):
+            if is_missing(error):
                 return None
             raise
 
-    def _write(self, path: str, content: bytes) -> str:
-        if self.file_system:
-            self._loaded().write_path(self._remote(path), content)
-        else:
-            write_whole(self._local(path), content)
-        return self.where(path)
+    def _create(self, path: str, content: bytes) -> bool:
+        """Write a new file; False where there is one in a local folder."""
+        if not self.file_system:
+            return create_whole(self._local(path), content)
+        self._loaded().write_path(self._remote(path), content)
+        return True
 
     def _local(self, path: str) -> Path:
         if not (local := (self.local_folder / path)).resolve().is_relative_to(self.local_folder):
@@ -154,12 +149,12 @@ class Gallery(Block):
         """The local folder, absolute; a relative one lies beside the default gallery."""
         return (settings().gallery.parent / Path(self.folder).expanduser()).resolve()
 
-    def _loaded(self) -> _FileSystem:
+    def _loaded(self) -> Any:
         # Held by slug, not as a nested block: a field typed as a file system cannot be registered.
         block = Block.load(self.file_system)
         if not hasattr(block, "write_path"):
             raise ValueError(f"the block {self.file_system} cannot hold files: choose a file system block")
-        return block  # type: ignore[return-value]
+        return block
 
     @classmethod
     def chosen(cls, gallery: Gallery | None) -> Gallery:
@@ -170,6 +165,21 @@ class Gallery(Block):
             return cls.load(DEFAULT)  # type: ignore[return-value]
         except ValueError:
             return cls(folder=str(settings().gallery))
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether a file system block's error says that there is no such file, by its class or status, never by a number
+    in its text: fsspec and SMB raise an OSError, S3 a botocore ClientError, GCS and Azure errors with a status, and
+    Prefect's own LocalFileSystem a ValueError that only its words tell from others.
+    """
+    if isinstance(error, OSError):
+        return isinstance(error, FileNotFoundError) or error.errno == errno.ENOENT
+    if type(error) is ValueError:
+        return re.fullmatch(r"Path .* does not exist\.", str(error), re.DOTALL) is not None
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # of botocore; a missing bucket (NoSuchBucket) is a 404 as well, but no missing file
+        return answer.get("Error", {}).get("Code") in ("NoSuchKey", "404")
+    return 404 in (getattr(error, "code", None), getattr(error, "status_code", None))
 
 
 def _plain(value: object) -> str:

@@ -189,13 +189,17 @@ def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
 
 
 @app.command
-def deploy(*, webui: Annotated[str | None, Parameter(help="Where the block webui/default shall point.")] = None) -> int:
+def deploy(
+    *,
+    webui: Annotated[str | None, Parameter(help="Where the block webui/default shall point.")] = None,
+    remove_leftovers: Annotated[bool, Parameter(help="Delete deployments that prefect.yaml no longer names.")] = False,
+) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
     api = _need_prefect()
     from deployments.bootstrap import NotReady, bootstrap
 
     try:
-        bootstrap(webui, say)
+        bootstrap(webui, say, remove_leftovers=remove_leftovers)
     except (NotReady, ValueError) as error:
         complain(str(error))
         return 1

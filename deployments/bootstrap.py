@@ -6,57 +6,50 @@ prefect.yaml itself changes), a block's fields.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 import time
-from collections.abc import Callable
-from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-from prefect.client.schemas.objects import DeploymentSchedule
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
 from prefect.exceptions import ObjectNotFound
-from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.workers.process import ProcessWorker
-from pydantic import BaseModel, SecretStr
 
 from blocks import connection, gallery
-from blocks.connection import WebUI
+from blocks.connection import WebUI, saved_webui
 from blocks.gallery import Gallery
-from deployments.manifest import Planned, Timetable, read_manifest
+from deployments.manifest import Manifest, read_manifest
+from deployments.saved import NotSaved, Say, leftovers, remove, save
 from store.settings import settings
 
 POOL = "gpu"
 DEPLOYMENT = "generate/generate"
+ORIGIN = "prefect.yaml"
 READY_WITHIN = 90.0  # seconds; a first start creates the database, and a small machine is slow at it
-Say = Callable[[str], None]
 
 
 class NotReady(RuntimeError):
     """Prefect's API did not answer in time."""
 
 
-def bootstrap(webui_url: str | None = None, say: Say = print) -> None:
+def bootstrap(webui_url: str | None = None, say: Say = print, *, remove_leftovers: bool = False) -> None:
     """Create or update the pool, the blocks and the deployments of ``prefect.yaml``.
 
     Args:
         webui_url: where the block ``webui/default`` shall point; None: ``DARKROOM_WEBUI_URL`` where it is set, else
             an existing block stays as it is.
-        say: called with a line for each thing that was changed.
+        say: called with a line for each thing that was changed, or that a person has to see to.
+        remove_leftovers: delete deployments that an earlier prefect.yaml named; otherwise they are only said.
 
     Raises:
         NotReady: the API is not there.
-        ValueError: prefect.yaml is wrong.
+        ValueError: prefect.yaml or the WebUI's address is wrong, or the block ``webui/default`` cannot be read.
     """
-    manifest = read_manifest()
+    manifest, webui = read_manifest(), WebUI.from_settings(webui_url)  # both checked before anything is stored
     with get_client(sync_client=True) as client:
         wait_for_api(client)
         ensure_pool(client, say)
-        ensure_blocks(webui_url, say)
-        for planned in manifest.deployments:
-            ensure_deployment(client, planned, say)
+        ensure_blocks(webui, say)
+        ensure_deployments(client, manifest, say, remove_leftovers)
 
 
 def wait_for_api(client: SyncPrefectClient, within: float = READY_WITHIN) -> None:
@@ -100,22 +93,18 @@ def ensure_pool(client: SyncPrefectClient, say: Say) -> None:
         say(f"work pool {POOL} is paused, and stays so until you resume it")
 
 
-def ensure_blocks(webui_url: str | None, say: Say) -> None:
-    """The block types, and a default block of each."""
+def ensure_blocks(webui: WebUI | None, say: Say) -> None:
+    """The block types, and a default block of each; ``webui/default`` points to ``webui``, if given.
+
+    Raises:
+        ValueError: ``webui/default`` cannot be read, and no other is given.
+    """
     WebUI.register_type_and_schema()
     Gallery.register_type_and_schema()
-    wanted = webui_url or settings().webui_url
-    user, _, password = settings().webui_auth.partition(":")
-    existing = saved_webui()
-    if existing is None and wanted:
-        WebUI(base_url=wanted, user=user, password=SecretStr(password)).save(connection.DEFAULT)
-        say(f"block webui/default: {wanted}")
-    elif existing is not None and wanted and existing.base_url != wanted.rstrip("/"):
-        existing.base_url = wanted.rstrip("/")
-        if user:
-            existing.user, existing.password = user, SecretStr(password)
-        existing.save(connection.DEFAULT, overwrite=True)
-        say(f"block webui/default: now {wanted}")
+    if webui is None:
+        saved_webui()
+    else:
+        _save_webui(webui, say)
     try:
         Gallery.load(gallery.DEFAULT)
     except ValueError:
@@ -123,73 +112,54 @@ def ensure_blocks(webui_url: str | None, say: Say) -> None:
         say(f"block gallery/default: {settings().gallery}")
 
 
-def saved_webui() -> WebUI | None:
-    """The block ``webui/default``, if there is one."""
+def _save_webui(webui: WebUI, say: Say) -> None:
+    """Write the address into ``webui/default``. The block's other fields stay; its password only for the same host."""
     try:
-        return WebUI.load(connection.DEFAULT)  # type: ignore[return-value]
+        there = saved_webui()
     except ValueError:
-        return None
+        there = None  # it cannot be read, and is written anew
+    if there is None:
+        there = webui
+    elif there.base_url == webui.base_url:
+        return
+    elif webui.user or urlsplit(there.base_url)[:2] != urlsplit(webui.base_url)[:2]:
+        if there.user and not webui.user:
+            say("block webui/default: another host does not get the user and password of the last one")
+        there.user, there.password = webui.user, webui.password
+    there.base_url = webui.base_url
+    there.save(connection.DEFAULT, overwrite=True)
+    say(f"block webui/default: {webui.base_url}")
 
 
-def ensure_deployment(client: SyncPrefectClient, planned: Planned, say: Say) -> None:
-    """The deployment and its schedules.
+def ensure_deployments(client: SyncPrefectClient, manifest: Manifest, say: Say, remove_leftovers: bool) -> None:
+    """The deployments of the manifest; then those that an earlier one left over, which are removed or named.
 
-    Prefect throws away the runs that a deployment's schedules have laid out whenever it is updated, so it is updated
-    only when it changed: its version is a digest of what prefect.yaml and the flow's signature say.
+    Version 0.1 kept the schedules of all jobs at ``generate/generate``. Where a job has a deployment of its own now,
+    its old schedule is deleted and its switch taken over, so that nothing is painted twice.
     """
-    deployment = _build(planned)
-    assert deployment.version is not None
     try:
-        existing = client.read_deployment_by_name(deployment.full_name)
+        form = client.read_deployment_by_name(DEPLOYMENT)
     except ObjectNotFound:
-        existing = None
-    if existing is None or existing.version != deployment.version:
-        deployment.apply()
-        say(f"deployment {deployment.full_name}: {'updated' if existing else 'created'}")
-        existing = client.read_deployment_by_name(deployment.full_name)
-    known = {schedule.slug: schedule for schedule in existing.schedules}
-    for timetable in planned.schedules:
-        there = known.get(timetable.slug)
-        if there is None:
-            client.create_deployment_schedules(existing.id, [timetable.to_create()])
-            say(f"schedule {timetable.slug}: created, {'active' if timetable.active else 'not active'}")
-        elif _differs(there, timetable):
-            client.update_deployment_schedule(
-                existing.id, there.id, schedule=timetable.schedule(), parameters=timetable.parameters
-            )
-            say(f"schedule {timetable.slug}: updated")
-
-
-def _build(planned: Planned) -> RunnerDeployment:
-    flow: Flow[Any, Any] = load_flow_from_entrypoint(planned.entrypoint)
-    said = [planned.model_dump(mode="json", exclude={"schedules"}), flow.description, repr(flow.parameters)]
-    return RunnerDeployment.from_flow(
-        flow,
-        name=planned.name,
-        description=planned.description or None,
-        tags=planned.tags,
-        parameters=planned.parameters,
-        concurrency_limit=planned.concurrency_limit,
-        work_pool_name=planned.work_pool.name,
-        work_queue_name=planned.work_pool.work_queue_name,
-        job_variables=planned.work_pool.job_variables,
-        version=hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12],
-        # As a file, it would be looked for in this machine's directory, and all of that copied for each run.
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
-
-
-def _differs(there: DeploymentSchedule, timetable: Timetable) -> bool:
-    """Whether the timetable itself changed; its switch is the user's."""
-    return _rule(there.schedule) != _rule(timetable.schedule()) or there.parameters != timetable.parameters
-
-
-def _rule(schedule: BaseModel) -> dict[str, Any]:
-    """What a schedule says, without the beginnings that Prefect fills in."""
-    said = schedule.model_dump(mode="json", exclude={"anchor_date"})
-    if "rrule" in said:
-        said["rrule"] = re.sub(r"DTSTART[^\n]*\n|RRULE:", "", said["rrule"])
-    return said
+        form = None
+    old = {one.slug: one for one in form.schedules if one.slug} if form is not None else {}
+    switches = {slug: one.active for slug, one in old.items()}
+    for entry in manifest.deployments:
+        try:
+            save(client, entry, ORIGIN, say, switches)
+        except NotSaved as problem:
+            say(str(problem))
+            continue
+        for slug in {one.slug for one in entry.schedules} & set(old):
+            if form is not None and entry.full_name != DEPLOYMENT:
+                client.delete_deployment_schedule(form.id, old[slug].id)
+                say(f"schedule {slug}: moved to {entry.full_name}, {'on' if switches[slug] else 'off'}")
+    for left in leftovers(client, ORIGIN, {entry.full_name for entry in manifest.deployments}):
+        if not remove_leftovers:
+            say(f"deployment {left}: left over, {ORIGIN} no longer names it. `darkroom deploy --remove-leftovers`")
+        elif remove(client, left):
+            say(f"deployment {left}: removed")
+        else:
+            say(f"deployment {left}: not removed, a run of it has not ended")
 
 
 def workers_online() -> list[str]:

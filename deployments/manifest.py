@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import yaml
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from prefect.client.schemas.schedules import SCHEDULE_TYPES, construct_schedule
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from store.settings import PROJECT
 
@@ -23,7 +22,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Timetable(Strict):
+class ScheduleEntry(Strict):
     """One entry of a deployment's ``schedules:``. Exactly one of cron, interval (seconds) and rrule."""
 
     slug: str = Field(pattern=r"^[a-z0-9-]+$")
@@ -33,41 +32,32 @@ class Timetable(Strict):
     rrule: str | None = None
     timezone: str = "UTC"
     active: bool = True
-    parameters: dict[str, Any] = {}
 
-    @field_validator("timezone")
+    @model_validator(mode="before")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"{name!r} is no time zone such as Europe/Berlin") from None
-        return name
+    def _no_parameters(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "parameters" in given:
+            raise ValueError(
+                "a schedule's parameters are emptied by Prefect when it is switched on in the UI: "
+                "make the job a deployment of its own, with the job as that deployment's parameters"
+            )
+        return given
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Timetable:
-        if sum(kind is not None for kind in (self.cron, self.interval, self.rrule)) != 1:
-            raise ValueError(f"the schedule {self.slug!r} needs exactly one of cron, interval and rrule")
+    def _can_be_built(self) -> ScheduleEntry:
         self.schedule()
         return self
 
-    def schedule(self) -> CronSchedule | IntervalSchedule | RRuleSchedule:
-        """The timetable as Prefect's schedule."""
-        if self.cron is not None:
-            return CronSchedule(cron=self.cron, timezone=self.timezone)
-        if self.rrule is not None:
-            return RRuleSchedule(rrule=self.rrule, timezone=self.timezone)
-        assert self.interval is not None
-        anchor = {"anchor_date": self.anchor_date} if self.anchor_date else {}
-        return IntervalSchedule(interval=timedelta(seconds=self.interval), timezone=self.timezone, **anchor)
+    def schedule(self) -> SCHEDULE_TYPES:
+        """The same as Prefect's model, which checks each kind."""
+        return construct_schedule(self.interval, self.anchor_date, self.cron, self.rrule, self.timezone)
 
-    def to_create(self) -> DeploymentScheduleCreate:
-        return DeploymentScheduleCreate(
-            schedule=self.schedule(), active=self.active, parameters=self.parameters, slug=self.slug
-        )
+    def to_create(self, active: bool) -> DeploymentScheduleCreate:
+        """What Prefect's client takes, switched on or off."""
+        return DeploymentScheduleCreate(schedule=self.schedule(), active=active, slug=self.slug)
 
 
-class Pool(Strict):
+class PoolEntry(Strict):
     """A deployment's ``work_pool:``."""
 
     name: str
@@ -75,7 +65,7 @@ class Pool(Strict):
     job_variables: dict[str, Any] = {}
 
 
-class Planned(Strict):
+class DeploymentEntry(Strict):
     """One entry of ``deployments:``."""
 
     name: str
@@ -84,8 +74,13 @@ class Planned(Strict):
     tags: list[str] = []
     parameters: dict[str, Any] = {}
     concurrency_limit: int | None = Field(None, ge=1)
-    work_pool: Pool
-    schedules: list[Timetable] = []
+    work_pool: PoolEntry
+    schedules: list[ScheduleEntry] = []
+
+    @property
+    def full_name(self) -> str:
+        """flow/deployment, as Prefect's commands and its API take it; a flow is named like its function."""
+        return f"{self.entrypoint.rpartition('.')[2]}/{self.name}"
 
 
 class Manifest(Strict):
@@ -94,11 +89,12 @@ class Manifest(Strict):
     name: str
     definitions: dict[str, Any] = {}
     pull: list[Any]
-    deployments: list[Planned]
+    deployments: list[DeploymentEntry]
 
 
 def read_manifest(path: Path = FILE) -> Manifest:
-    """
+    """The file's content.
+
     Raises:
         ValueError: the file is missing, no YAML, or says something that Prefect would not understand.
     """

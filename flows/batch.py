@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -19,7 +18,7 @@ from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import preflight
 from tasks.publish import Published, contact_sheet, publish
 from tasks.stage import Item
-from tasks.status import RESULTS, this_run
+from tasks.status import RESULTS, due_at, this_run
 
 
 @flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json", result_storage=RESULTS)
@@ -40,7 +39,7 @@ def batch(
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
-    run_id, started = str(this_run().id), datetime.now().astimezone()
+    run_id, started = str(this_run().id), due_at()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:

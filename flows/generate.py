@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 
 from prefect import flow
@@ -17,7 +16,7 @@ from flows.log import EXPECTED, hide_expected_tracebacks
 from flows.pipeline import Pipeline, sender_to
 from tasks.preflight import JobRefused, preflight
 from tasks.publish import Published, contact_sheet, publish
-from tasks.status import RESULTS, this_run
+from tasks.status import RESULTS, due_at, this_run
 
 
 @flow(
@@ -32,7 +31,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
-    run_id, started = str(this_run().id), datetime.now().astimezone()
+    run_id, started = str(this_run().id), due_at()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
     [item] = preflight([job], webui.get_client())

@@ -37,7 +37,7 @@ def publish(
     """Put the pictures into the gallery, each with a JSON beside it; returns where they are.
 
     Args:
-        job, run, started: for the names; ``started`` is local time.
+        job, run, started: for the names; ``started`` is local time, the same on a retry.
         about: what stands in every JSON besides the picture's own history (flow run, timings, WebUI).
     """
     published = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,14 @@ def this_run() -> FlowRun:
     context = FlowRunContext.get()
     assert context is not None and isinstance(context.flow_run, FlowRun), "outside of a flow run"
     return context.flow_run
+
+
+def due_at() -> datetime:
+    """When this run was to start, in local time: the same on every retry, so that what is named by it is, too."""
+    run = this_run()
+    due = run.expected_start_time or run.created
+    assert due is not None, "Prefect sets one when it creates the run"
+    return due.astimezone()
 
 
 class RunState:

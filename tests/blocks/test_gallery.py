@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from blocks.gallery import Gallery
-from store.settings import settings
+from store.settings import PROJECT, settings
 
 FIELDS: dict[str, Any] = {
     "date": "2026-11-21", "time": "10-00-00", "job": "castle", "seed": 7, "stage": "txt2img", "index": "0001",
@@ -115,21 +119,124 @@ def test_a_remote_file_system_block(tmp_path: Path) -> None:
     assert gallery.put("b.png", b"two").endswith("pictures/b-2.png")
 
 
-def test_what_cannot_be_read_just_now_is_not_written_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Flaky:
-        written = 0
+class Refusing:
+    """A file system block that answers every read with an error; counts what is written."""
 
-        def read_path(self, path: str) -> bytes:
-            raise TimeoutError("the bucket does not answer")
+    def __init__(self, error: Exception) -> None:
+        self.error, self.written = error, 0
 
-        def write_path(self, path: str, content: bytes) -> None:
-            self.written += 1
+    def read_path(self, path: str) -> bytes:
+        raise self.error
 
-    flaky = Flaky()
-    monkeypatch.setattr(Gallery, "_loaded", lambda self: flaky)
-    with pytest.raises(TimeoutError):
+    def write_path(self, path: str, content: bytes) -> None:
+        self.written += 1
+
+
+class Answered(Exception):
+    """An error with a library's attributes: those of botocore, Google and Azure are not installed here."""
+
+    def __init__(self, text: str, **attributes: Any) -> None:
+        super().__init__(text)
+        vars(self).update(attributes)
+
+
+def of_s3(code: str, status: int) -> Answered:
+    """As botocore.exceptions.ClientError."""
+    response = {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return Answered(f"An error occurred ({code}) when calling the GetObject operation", response=response)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("Path /share/pictures/b.png does not exist."),  # LocalFileSystem
+        FileNotFoundError("bucket/b.png"),  # RemoteFileSystem: fsspec
+        OSError(errno.ENOENT, "[NtStatus 0xc0000034] No such file or directory", "//host/share/b.png"),  # SMB
+        of_s3("NoSuchKey", 404),
+        of_s3("404", 404),
+        Answered("404 GET https://storage.googleapis.com/…: No such object", code=404),  # GCS
+        Answered("The specified blob does not exist.", status_code=404),  # Azure
+    ],
+    ids=str,
+)
+def test_a_file_that_is_not_there_is_written(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    block = Refusing(error)
+    monkeypatch.setattr(Gallery, "_loaded", lambda self: block)
+    assert Gallery(folder="x", file_system="s3-bucket/pictures").put("b.png", b"x").endswith("x/b.png")
+    assert block.written == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError("the bucket does not answer"),
+        ConnectionError("GET https://host/castle-1404-txt2img.png: reset by peer"),
+        PermissionError(errno.EACCES, "castle-404.png: not found or not allowed"),
+        ValueError("Path /share/does not exist./b.png is not a file."),
+        ValueError("Provided path /b.png is outside of the base path /share, which does not exist."),
+        RuntimeError("host not found"),
+        of_s3("AccessDenied", 403),
+        of_s3("NoSuchBucket", 404),
+        of_s3("SlowDown", 503),
+        Answered("503 GET https://storage.googleapis.com/castle-404.png", code=503),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_just_now_is_not_written_over(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    block = Refusing(error)
+    monkeypatch.setattr(Gallery, "_loaded", lambda self: block)
+    with pytest.raises(type(error)):
         Gallery(folder="x", file_system="s3-bucket/pictures").put("b.png", b"x")
-    assert flaky.written == 0
+    assert block.written == 0
+
+
+PUTTING = """
+import sys
+from blocks.gallery import Gallery
+
+gallery = Gallery(folder=sys.argv[1])
+mine = sys.argv[2].encode() * 100_000
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    print(gallery.put(f"{number}.png", mine), flush=True)
+"""
+
+
+def test_processes_that_publish_under_one_name_at_once_lose_nothing(tmp_path: Path) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PUTTING, str(tmp_path / "gallery"), letter],
+            cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for letter in "abc"
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdout and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60)[0].split() for process in processes]
+    for letter, paths in zip("abc", told, strict=True):
+        assert len(paths) == 40
+        for path in paths:
+            assert Path(path).read_bytes() == letter.encode() * 100_000, path
+    assert len(list((tmp_path / "gallery").iterdir())) == 3 * 40, "and no temporary file is left"
+
+
+def test_a_folder_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on exFAT, which no test can mount: only the kernel's answer is put in its place."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    gallery = Gallery(folder=str(tmp_path))
+    assert [Path(gallery.put("b.png", content)).name for content in (b"one", b"two", b"one")] == [
+        "b.png", "b-2.png", "b.png",
+    ]  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b-2.png", "b.png"]
 
 
 @pytest.mark.usefixtures("prefect_server")

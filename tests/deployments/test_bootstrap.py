@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
@@ -9,9 +11,13 @@ import pytest
 from tests.servers import Prefect
 from webui.embedded.server import EmbeddedWebUI
 
+Deploy = Callable[..., "CompletedProcess[str]"]
+NIGHTLY = "generate/nightly"
+SECRET = "s3cret-word"
+
 
 def block(prefect: Prefect, kind: str) -> dict[str, Any]:
-    return prefect.call("GET", f"/block_types/slug/{kind}/block_documents/name/default")
+    return prefect.call("GET", f"/block_types/slug/{kind}/block_documents/name/default?include_secrets=true")
 
 
 def update_block(prefect: Prefect, kind: str, **data: Any) -> None:
@@ -20,7 +26,7 @@ def update_block(prefect: Prefect, kind: str, **data: Any) -> None:
 
 
 @pytest.fixture
-def again(deployed: Prefect, painter: EmbeddedWebUI):
+def deploy(deployed: Prefect, painter: EmbeddedWebUI) -> Iterator[Deploy]:
     """Deploy again, as a user without any setting; afterwards everything points to the painter as before."""
     yield lambda *arguments, **environment: deployed.darkroom("deploy", *arguments, **environment)
     assert deployed.darkroom("deploy", "--webui", painter.url).returncode == 0
@@ -35,57 +41,128 @@ def test_everything_that_a_job_needs_is_there(deployed: Prefect, painter: Embedd
     assert generate["entrypoint"] == "flows.generate.generate"
     assert generate["enforce_parameter_schema"] is True
     assert not generate["pull_steps"]
+    assert not generate["schedules"]
     assert "GenerationJob" in generate["parameter_openapi_schema"]["definitions"]
-    assert {s["slug"]: s["active"] for s in generate["schedules"]} == {
-        "nightly": False,
-        "every-six-hours": False,
-        "first-monday": False,
-    }
+    for name in ("nightly", "every-six-hours", "first-monday"):
+        job = deployed.deployment(f"generate/{name}")
+        assert job["parameters"]["job"]["name"] == name
+        assert [(s["slug"], s["active"], s["parameters"]) for s in job["schedules"]] == [(name, False, {})]
 
 
-def test_a_second_time_changes_nothing(deployed: Prefect, again) -> None:
-    before = deployed.deployment()
-    done = again()
+def test_block_types_have_no_logo_from_the_internet(deployed: Prefect) -> None:
+    for kind in ("webui", "gallery"):
+        assert deployed.call("GET", f"/block_types/slug/{kind}")["logo_url"] is None
+
+
+def test_a_second_time_changes_nothing(deployed: Prefect, deploy: Deploy) -> None:
+    before = [deployed.deployment(name) for name in ("generate/generate", NIGHTLY)]
+    done = deploy()
     assert done.returncode == 0
     assert done.stdout.count("\n") == 1, f"something was changed:\n{done.stdout}"
-    after = deployed.deployment()
-    assert after["updated"] == before["updated"]
-    assert [s["id"] for s in after["schedules"]] == [s["id"] for s in before["schedules"]]
+    assert [deployed.deployment(name) for name in ("generate/generate", NIGHTLY)] == before
 
 
-def test_a_users_switches_stay(deployed: Prefect, again) -> None:
-    generate = deployed.deployment()
-    nightly = next(s for s in generate["schedules"] if s["slug"] == "nightly")
-    path = f"/deployments/{generate['id']}/schedules/{nightly['id']}"
-    # A timetable that differs from prefect.yaml is put right; its switch is not touched.
-    other = {"active": True, "schedule": {"cron": "0 5 * * *", "timezone": "UTC"}}
-    deployed.call("PATCH", path, other)
+def test_what_a_user_changed_stays(deployed: Prefect, deploy: Deploy) -> None:
+    nightly = deployed.deployment(NIGHTLY)
+    path = f"/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
+    deployed.call("PATCH", path, {"active": True})
     deployed.call("PATCH", "/work_pools/gpu", {"is_paused": True})
     update_block(deployed, "gallery", template="{seed}")
     try:
-        done = again()
+        done = deploy()
         assert done.returncode == 0
         assert "paused" in done.stdout
         assert deployed.call("GET", "/work_pools/gpu")["is_paused"] is True
         assert block(deployed, "gallery")["data"]["template"] == "{seed}"
-        found = next(s for s in deployed.deployment()["schedules"] if s["slug"] == "nightly")
-        assert found["active"] is True
-        assert found["schedule"]["cron"] == "0 2 * * *"
+        found = deployed.deployment(NIGHTLY)
+        assert found["schedules"][0]["active"] is True
+        assert found["parameters"] == nightly["parameters"]
     finally:
         deployed.call("PATCH", path, {"active": False})
         deployed.call("PATCH", "/work_pools/gpu", {"is_paused": False})
         update_block(deployed, "gallery", template="{date}/{job}/{job}-{seed}-{stage}")
 
 
-def test_the_webui_follows_only_what_is_set(deployed: Prefect, painter: EmbeddedWebUI, again) -> None:
-    update_block(deployed, "webui", base_url="http://127.0.0.1:9", user="me")
-    assert again().returncode == 0
+def test_the_webui_follows_only_what_is_set(deployed: Prefect, painter: EmbeddedWebUI, deploy: Deploy) -> None:
+    update_block(deployed, "webui", base_url="http://127.0.0.1:9", call_timeout=7)
+    assert deploy().returncode == 0
     assert block(deployed, "webui")["data"]["base_url"] == "http://127.0.0.1:9"
-    assert again(DARKROOM_WEBUI_URL=painter.url).returncode == 0
+    assert deploy(DARKROOM_WEBUI_URL=painter.url).returncode == 0
     found = block(deployed, "webui")["data"]
-    assert (found["base_url"], found["user"]) == (painter.url, "me")
+    assert (found["base_url"], found["call_timeout"]) == (painter.url, 7)
+    update_block(deployed, "webui", call_timeout=15)
 
 
-def test_look_ahead_makes_it_two_at_a_time(deployed: Prefect, again) -> None:
-    assert again(DARKROOM_LOOKAHEAD="1").returncode == 0
+def test_a_password_is_not_taken_along_to_another_host(deployed: Prefect, deploy: Deploy) -> None:
+    update_block(deployed, "webui", base_url="http://127.0.0.1:9", user="me", password=SECRET)
+    assert deploy("--webui", "http://127.0.0.1:9/below/").returncode == 0
+    data = block(deployed, "webui")["data"]
+    assert (data["base_url"], data["user"], data["password"]) == ("http://127.0.0.1:9/below", "me", SECRET)
+    done = deploy("--webui", "http://127.0.0.2:9")
+    assert "does not get the user and password" in done.stdout
+    data = block(deployed, "webui")["data"]
+    assert (data["base_url"], data["user"], data["password"]) == ("http://127.0.0.2:9", "", "")
+    assert deploy("--webui", "http://127.0.0.3:9", DARKROOM_WEBUI_AUTH=f"you:{SECRET}").returncode == 0
+    data = block(deployed, "webui")["data"]
+    assert (data["user"], data["password"]) == ("you", SECRET)
+    update_block(deployed, "webui", user="", password="")
+
+
+@pytest.mark.parametrize(
+    "address", [f"http://me:{SECRET}@host:7860", f"me:{SECRET}@host:7860", "host:7860", "http:/host"]
+)
+def test_a_wrong_address_is_refused_before_it_is_stored(
+    deployed: Prefect, painter: EmbeddedWebUI, deploy: Deploy, address: str
+) -> None:
+    for done in (deploy("--webui", address), deploy(DARKROOM_WEBUI_URL=address)):
+        assert done.returncode == 1
+        said = done.stdout + done.stderr
+        assert "own fields" in said if "@" in address else "must look like http://host:7860" in said
+        assert SECRET not in said and said.count("\n") == 1
+    assert block(deployed, "webui")["data"]["base_url"] == painter.url
+
+
+def test_a_block_that_is_not_valid_is_named_and_can_be_written_anew(
+    deployed: Prefect, painter: EmbeddedWebUI, deploy: Deploy
+) -> None:
+    """Prefect's form stores any text; before, `deploy`, `up` and `check` ended in a RuntimeError for good."""
+    update_block(deployed, "webui", base_url=f"me:{SECRET}@host")
+    done, checked = deploy(), deployed.darkroom("check")
+    assert (done.returncode, checked.returncode) == (1, 1)
+    for said in (done.stdout + done.stderr, checked.stdout + checked.stderr):
+        assert "webui/default is not valid" in said and "darkroom deploy --webui" in said
+        assert SECRET not in said and "Traceback" not in said
+    assert deploy("--webui", painter.url).returncode == 0
+    assert block(deployed, "webui")["data"]["base_url"] == painter.url
+
+
+def test_look_ahead_makes_it_two_at_a_time(deployed: Prefect, deploy: Deploy) -> None:
+    assert deploy(DARKROOM_LOOKAHEAD="1").returncode == 0
     assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == 2
+
+
+# -- saved jobs ----------------------------------------------------------------------------------------------
+
+
+def test_an_old_schedules_switch_moves_to_the_jobs_own_deployment(deployed: Prefect, deploy: Deploy) -> None:
+    """As version 0.1 left it: all schedules at generate/generate, one switched on in the UI and so without its job."""
+    deployed.call("DELETE", f"/deployments/{deployed.deployment(NIGHTLY)['id']}")
+    form = deployed.deployment()
+    schedule = {"schedule": {"cron": "0 2 * * *", "timezone": "Europe/Berlin"}, "active": True, "parameters": {}}
+    own = {"schedule": {"cron": "0 3 * * *"}, "active": False}
+    deployed.call("POST", f"/deployments/{form['id']}/schedules", [schedule | {"slug": "nightly"}, own])
+    try:
+        done = deploy()
+        assert "schedule nightly: moved to generate/nightly, on" in done.stdout
+        [moved] = deployed.deployment(NIGHTLY)["schedules"]
+        assert (moved["slug"], moved["active"]) == ("nightly", True)
+        assert [one["schedule"]["cron"] for one in deployed.deployment()["schedules"]] == ["0 3 * * *"], (
+            "the user's own"
+        )
+        assert deploy().stdout.count("\n") == 1
+    finally:
+        for one in deployed.deployment()["schedules"]:
+            deployed.call("DELETE", f"/deployments/{form['id']}/schedules/{one['id']}")
+        nightly = deployed.deployment(NIGHTLY)
+        path = f"/deployments/{nightly['id']}/schedules/{nightly['schedules'][0]['id']}"
+        deployed.call("PATCH", path, {"active": False})

@@ -143,27 +143,18 @@ def test_the_next_job_runs_after_a_cancelled_one(house: House) -> None:
     assert len(published(house, "second")) == 1
 
 
-def test_a_schedule_fires(house: House) -> None:
-    deployment = house.deployment()
+def test_a_saved_jobs_schedule_fires(house: House) -> None:
+    saved = house.deployment("generate/nightly")
+    job = {"name": "timetable", "checkpoint": "ink", "txt2img": {"prompt": "a moon", **SMALL}}
+    house.call("PATCH", f"/deployments/{saved['id']}", {"parameters": {"job": job}})  # as the UI's form edits it
     soon = datetime.now(UTC) + timedelta(seconds=5)
-    [schedule] = house.call(
-        "POST",
-        f"/deployments/{deployment['id']}/schedules",
-        [
-            {
-                "schedule": {"interval": 86400, "anchor_date": soon.isoformat()},
-                "active": True,
-                "slug": "soon",
-                "parameters": {
-                    "job": {"name": "timetable", "checkpoint": "ink", "txt2img": {"prompt": "a moon", **SMALL}}
-                },
-            }
-        ],
-    )
+    rule = {"schedule": {"interval": 86400, "anchor_date": soon.isoformat()}, "active": True, "slug": "soon"}
+    [schedule] = house.call("POST", f"/deployments/{saved['id']}/schedules", [rule])
     try:
-        until("a run by the timetable paints", lambda: published(house, "timetable"))
+        until("a run by the schedule paints", lambda: published(house, "timetable"))
     finally:
-        house.call("DELETE", f"/deployments/{deployment['id']}/schedules/{schedule['id']}")
+        house.call("DELETE", f"/deployments/{saved['id']}/schedules/{schedule['id']}")
+        house.call("PATCH", f"/deployments/{saved['id']}", {"parameters": saved["parameters"]})
 
 
 def test_a_batch_goes_on_after_a_failure_and_its_retry_repeats_only_what_is_missing(

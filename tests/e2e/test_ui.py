@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -120,8 +121,36 @@ def test_the_retry_button_repeats_only_what_failed(house: House, page: Page) -> 
     assert [body["seed"] for _, body in house.painted()] == [6]
 
 
-def test_the_blocks_have_readable_forms(house: House, page: Page) -> None:
+def test_switching_a_schedule_on_keeps_its_job_and_its_run_paints_it(house: House, page: Page) -> None:
+    """Prefect 3.8.8 empties a schedule's own parameters at this click, so that the deployment's are painted."""
+    before = house.deployment("generate/nightly")
+    job = before["parameters"]["job"]
+    [schedule] = before["schedules"]
+    assert schedule["active"] is False
+    page.goto(f"{house.api.removesuffix('/api')}/deployments/deployment/{before['id']}")
+    switch = page.locator(".deployment-schedule-card__action .p-toggle__control").first
+    try:
+        switch.click()
+        until("the schedule is on", lambda: house.deployment("generate/nightly")["schedules"][0]["active"])
+        assert house.deployment("generate/nightly")["parameters"] == before["parameters"]
+        body = {"deployments": {"id": {"any_": [before["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
+        [run] = until("a run is laid out", lambda: house.call("POST", "/flow_runs/filter", body))
+        assert run["auto_scheduled"] is True
+        # Its hour has come.
+        now = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}}
+        house.call("POST", f"/flow_runs/{run['id']}/set_state", now)
+        ended = house.ends(run["id"])
+        assert (ended["state_type"], ended["name"]) == ("COMPLETED", "nightly"), house.logs(run["id"])[-5:]
+        assert [body["prompt"] for _, body in house.painted()] == [job["txt2img"]["prompt"]] * job["images"]
+        assert len(list(house.gallery.rglob("nightly-*.png"))) == job["images"]
+    finally:
+        house.call("PATCH", f"/deployments/{before['id']}/schedules/{schedule['id']}", {"active": False})
+
+
+def test_the_blocks_have_readable_forms_without_the_internet(house: House, page: Page) -> None:
     ui = house.api.removesuffix("/api")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{ui}/blocks/catalog/webui/create")
     for label in ("Address", "User", "Password", "Verify TLS", "CA bundle"):
         expect(page.get_by_text(label, exact=False).first).to_be_visible()
@@ -129,3 +158,4 @@ def test_the_blocks_have_readable_forms(house: House, page: Page) -> None:
     page.goto(f"{ui}/blocks/catalog/gallery/create")
     for label in ("Folder", "File system block", "File names"):
         expect(page.get_by_text(label, exact=False).first).to_be_visible()
+    assert not [url for url in asked if not url.startswith((ui, "data:"))], "a logo, for instance"
