@@ -111,6 +111,12 @@ def queue_of(base_url: str) -> list[Ticket]:
     return [ticket for ticket in tickets if ticket is not None]
 
 
+def has_ticket(run: str) -> bool:
+    """Whether the run holds a lease on this host, of whatever WebUI, or waits for one."""
+    tickets = (_read(path) for path in _leases().glob("*/*.ticket"))
+    return any(ticket is not None and ticket.run == run for ticket in tickets)
+
+
 def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
     """The next number. The file is locked before it gets its name, so that nobody finds it unlocked."""
     counter = folder / "counter"
@@ -164,6 +170,10 @@ def _folder(base_url: str) -> Path:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
     name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / "darkroom-leases" / name
+    folder = _leases() / name
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _leases() -> Path:
+    return Path(tempfile.gettempdir()) / "darkroom-leases"

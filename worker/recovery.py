@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -33,16 +32,16 @@ from gpu.inflight import orphans
 from gpu.sender import interrupt_if_ours
 from webui.client import WebUIClient
 from webui.errors import NotFound, WebUIError
+from worker.prefect_internals import RUN_ID, WORKER_LABEL
 
-LOOK = 2.0  # seconds between two looks at the runs
+LOOK_AGAIN = 2.0  # seconds between two looks at the runs
 INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
 GRACE = timedelta(seconds=5)  # a state is older than its process by this much at most: the process is being started
 START_GRACE = timedelta(seconds=30)  # the same for a run that is being submitted
 CANCEL_GRACE = timedelta(seconds=5)  # Prefect's own cancel comes at once, if it comes
 KILL_GRACE = timedelta(seconds=35)  # Prefect's own patience, and a little
-WORKER_LABEL = "prefect.worker.name"
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.worker")
 
 
 def worker_name() -> str:
@@ -56,7 +55,7 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     wanted = {str(run): run for run in runs}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            run = wanted.get(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+            run = wanted.get(process.environ().get(RUN_ID, ""))
             if run is not None and process.status() != psutil.STATUS_ZOMBIE:
                 found.setdefault(run, []).append(process)
     for processes in found.values():
@@ -64,18 +63,18 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     return found
 
 
-def children_that_run() -> list[psutil.Process]:
+def processes_of_runs() -> list[psutil.Process]:
     """The runs' processes that this worker started."""
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, OSError):
-            if "PREFECT__FLOW_RUN_ID" in child.environ():
+            if RUN_ID in child.environ():
                 found.append(child)
     return found
 
 
 async def recover_runs(client: PrefectClient, pool: str) -> None:
-    """One look: put right what Prefect believes of runs whose process is dead."""
+    """One look: correct the state of runs whose process is dead."""
     types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     runs = await client.read_flow_runs(
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
@@ -87,10 +86,10 @@ async def recover_runs(client: PrefectClient, pool: str) -> None:
         return
     living = await asyncio.to_thread(processes_of, {run.id for run in ours})
     for run in ours:
-        await _put_right(client, run, living.get(run.id, []))
+        await _correct_state(client, run, living.get(run.id, []))
 
 
-async def _put_right(client: PrefectClient, run: FlowRun, processes: list[psutil.Process]) -> None:
+async def _correct_state(client: PrefectClient, run: FlowRun, processes: list[psutil.Process]) -> None:
     assert run.state is not None
     age = datetime.now(UTC) - run.state.timestamp
     if run.state.is_cancelling():
@@ -112,7 +111,7 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
         await client.set_flow_run_state(run.id, Cancelled(message="its process is gone"), force=True)
     elif processes and age > CANCEL_GRACE:
         with contextlib.suppress(psutil.Error):
-            processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE and os.name == "posix" else signal.SIGTERM)
+            processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE else signal.SIGTERM)
 
 
 class OrphanedJobs:
