@@ -6,7 +6,6 @@ Polling faster would do the same worse: each poll is also a write, and SQLite ha
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from prefect.events.clients import get_events_subscriber
@@ -29,27 +28,21 @@ class Wakeup:
     """What the worker waits for: a slot of the pool was freed, or a run was queued."""
 
     def __init__(self) -> None:
-        self._any = asyncio.Event()
-        self._slot_freed = asyncio.Event()
+        self._notified = asyncio.Event()
         self._run_queued = False
 
-    def notify(self, *, slot_freed: bool = False, run_queued: bool = False) -> None:
+    def notify(self, *, run_queued: bool) -> None:
         self._run_queued |= run_queued
-        self._any.set()
-        if slot_freed:
-            self._slot_freed.set()
+        self._notified.set()
 
-    async def wait(self, only_slots_for: float = 0.0) -> bool:
-        """Return at the next notification; for so many seconds only at that of a freed slot. Returns: see take."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._slot_freed.wait(), only_slots_for)
-        await self._any.wait()
+    async def wait(self) -> bool:
+        """Return at the next notification. Returns: see take."""
+        await self._notified.wait()
         return self.take()
 
     def take(self) -> bool:
         """Whether a run was queued since the last time; forgets all notifications, and does not wait for one."""
-        self._any.clear()
-        self._slot_freed.clear()
+        self._notified.clear()
         queued, self._run_queued = self._run_queued, False
         return queued
 
@@ -62,7 +55,7 @@ async def listen(wakeup: Wakeup) -> None:
             async with get_events_subscriber(filter=wanted) as events:
                 wakeup.notify(run_queued=True)  # there may have been some before we listened
                 async for event in events:
-                    wakeup.notify(slot_freed=event.event in SLOT_FREED, run_queued=event.event in RUN_QUEUED)
+                    wakeup.notify(run_queued=event.event in RUN_QUEUED)
         except Exception as error:
             logger.info("Prefect's events broke off (%s); polling until they are back", error)
         await asyncio.sleep(RECONNECT_AFTER)

@@ -20,7 +20,7 @@ def main() -> None:
         os.execv(sys.executable, [sys.executable, "-m", sys.argv[2]])
     link, pid = forked
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, frame: link.send(bytes([number])))
+        signal.signal(number, lambda number, frame: os.kill(pid, number))
     code = read_number(link)
     if code is None:  # the server died, and nobody else watches what it forked
         os.kill(pid, signal.SIGKILL)

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from deployments.manifest import read_manifest
 from store.settings import PROJECT
-from worker.prefect_internals import ENGINE
+from worker.prefect_internals import ENGINE, OF_ONE_RUN
 
 READY_LINE = "fork server: ready"
 STALE = 75  # exit code: the code on disk is not what was imported, start another server
@@ -117,7 +117,7 @@ class Server:
                     with suppress(BlockingIOError):
                         ended.recv(1024)
                 else:
-                    self._pass_on(key.data)
+                    self._end(key.data)
                 self._reap()
         return None
 
@@ -170,18 +170,11 @@ class Server:
         """
         return [file.stat().st_mtime_ns for file in self._files]
 
-    def _pass_on(self, pid: int) -> None:
-        """A signal from the client of the fork ``pid``; the client's end ends the run."""
-        link = self._links[pid]
-        try:
-            numbers = link.recv(16)
-        except OSError:
-            numbers = b""
-        if not numbers:
-            self._selector.unregister(link)
-        for number in numbers or [signal.SIGKILL]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    def _end(self, pid: int) -> None:
+        """End a run whose client has gone; nobody watches it any more."""
+        self._selector.unregister(self._links[pid])
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         """Tell the clients of ended forks how they ended."""
@@ -197,17 +190,15 @@ class Server:
 
 
 def _settings_in(environment: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The variables that are read at the import. Those with two underscores are Prefect's own, of one run."""
+    """The variables that are read at the import."""
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith((b"PREFECT_", b"DARKROOM_", b"PYTHON")) and not name.startswith(b"PREFECT__")
+        if name.startswith((b"PREFECT_", b"DARKROOM_", b"PYTHON")) and not name.startswith(OF_ONE_RUN.encode())
     }
 
 
 def main() -> int:
-    for module in ("prefect.flow_engine", "prefect.task_engine"):  # which Prefect imports when a run begins
-        importlib.import_module(module)
     for planned in read_manifest().deployments:
         importlib.import_module(planned.entrypoint.rpartition(".")[0])
     gc.collect()

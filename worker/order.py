@@ -20,14 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterNextScheduledStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
@@ -170,10 +163,9 @@ class Planner:
     async def _waiting(self) -> list[Waiting]:
         """The scheduled runs that are due, with their queue's priority."""
         now = datetime.now(UTC)
-        due = FlowRunFilterNextScheduledStartTime(before_=now)
         runs: list[FlowRun] = []
         while len(runs) < LONGEST:
-            page = await self._read(StateType.SCHEDULED, due, offset=len(runs))
+            page = await self._read(StateType.SCHEDULED, due=now, offset=len(runs))
             runs += page
             if len(page) < PAGE:
                 break
@@ -186,7 +178,7 @@ class Planner:
 
     async def _active(self) -> list[FlowRun]:
         """The runs that hold a slot; those that have not begun come after those that have."""
-        active = await self._read(StateType.PENDING, None) + await self._read(StateType.RUNNING, None)
+        active = await self._read(StateType.PENDING, StateType.RUNNING)
         return sorted(active, key=lambda run: (run.start_time is None, str(run.start_time or run.created)))
 
     async def _now_loaded(self) -> str:
@@ -200,14 +192,13 @@ class Planner:
         for run in runs:
             self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
 
-    async def _read(
-        self, state: StateType, due: FlowRunFilterNextScheduledStartTime | None, offset: int = 0
-    ) -> list[FlowRun]:
+    async def _read(self, *states: StateType, due: datetime | None = None, offset: int = 0) -> list[FlowRun]:
+        wanted: dict[str, Any] = {"state": {"type": {"any_": states}}}
+        if due is not None:
+            wanted["next_scheduled_start_time"] = {"before_": due}
         return await self._client.read_flow_runs(
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])), next_scheduled_start_time=due
-            ),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [self._pool]}}),
+            flow_run_filter=FlowRunFilter.model_validate(wanted),
             sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
             limit=PAGE,
             offset=offset,

@@ -14,25 +14,28 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import psutil
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.bootstrap import POOL
 from services.stack import READY_LINE
 from worker import recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
+from worker.readiness import watch_webui
 from worker.worker import Configuration, DarkroomWorker
 
 RECHECK_DELAY = 0.25  # seconds; an event can precede the database row that it tells of
-ONLY_SLOTS_FOR = 1.0  # seconds after a start: a look takes the server's time from the run on its way to the GPU
 PLAN_AFTER = 1.0  # seconds: planning asks the server a lot, and what was just started comes first
 PLAN_EVERY = 10.0  # seconds, should Prefect's events not tell of something
 RUNS_END_WITHIN = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
 FORK_SERVER_WITHIN = 30.0  # seconds that the first run waits for the fork server
 RETRY_AFTER = 5.0  # seconds after one of the loops failed
 COLD = "DARKROOM_COLD_START"  # environment variable; 1: no fork server
+
+STARTED = datetime.now(UTC)  # of this worker's process
 
 logger = logging.getLogger("darkroom.worker")
 
@@ -51,7 +54,9 @@ async def supervise() -> None:
         lambda: listen(wakeup),
         lambda: _hand_out(worker, wakeup),
         lambda: _keep_order(worker),
-        _recover_runs,
+        lambda: watch_webui(worker, wakeup),
+        lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
+        lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
         _interrupt_orphans,
     ]
     fork_server = None
@@ -68,6 +73,8 @@ async def supervise() -> None:
     try:
         await asyncio.wait([works, stops], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
+            for ours in tasks:  # nothing is planned, held or resumed any more
+                ours.cancel()
             worker.on_hold = "the worker is about to end"
             await asyncio.to_thread(stop_runs)
             works.cancel()
@@ -111,15 +118,11 @@ async def _repeat(loop: Callable[[], Awaitable[None]]) -> None:
 
 async def _hand_out(worker: DarkroomWorker, wakeup: Wakeup) -> None:
     """Start what may run as soon as it may."""
-    started = False
     while True:
-        queued = await wakeup.wait(only_slots_for=ONLY_SLOTS_FOR if started else 0.0)
-        if not worker.is_setup:
-            continue
-        started = await _look(worker, queued)
-        if not started:
+        queued = await wakeup.wait()
+        if worker.is_setup and not await _look(worker, queued):
             await asyncio.sleep(RECHECK_DELAY)
-            started = await _look(worker, wakeup.take())
+            await _look(worker, wakeup.take())
 
 
 async def _look(worker: DarkroomWorker, queued: bool) -> bool:
@@ -149,11 +152,12 @@ async def _keep_order(worker: DarkroomWorker) -> None:
         gc.collect()
 
 
-async def _recover_runs() -> None:
+async def _every(seconds: float, look: Callable[[PrefectClient, str, datetime], Awaitable[None]]) -> None:
+    """One of recovery's looks, again and again."""
     async with get_client() as client:
         while True:
-            await recovery.recover_runs(client, POOL)
-            await asyncio.sleep(recovery.LOOK_AGAIN)
+            await look(client, POOL, STARTED)
+            await asyncio.sleep(seconds)
 
 
 async def _interrupt_orphans() -> None:

@@ -10,21 +10,25 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
 from anyio.abc import TaskStatus
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.bootstrap import POOL
 from gpu.lease import has_ticket
 from worker.fork import COLD_START
 from worker.order import Planner
-from worker.prefect_internals import allow_own_process_worker
+from worker.prefect_internals import CANCEL_REPLAY, allow_own_process_worker
 
 IN_LINE_WITHIN = 20.0  # seconds until a run that takes no lease no longer holds up the one after it
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+MARGIN = timedelta(seconds=2)  # between the clocks of server and worker
 LOOK_AGAIN = 0.02  # seconds between two looks at the lease's tickets
 
 logger = logging.getLogger("darkroom.worker")
@@ -96,15 +100,33 @@ class DarkroomWorker(ProcessWorker):
         is started when the first has its place in the lease's queue.
         """
         before, own = self._in_line.pop(flow_run.id, (None, asyncio.Event()))
-        if before is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(before.wait(), IN_LINE_WITHIN)
-        looks = asyncio.create_task(_wait_for_ticket(str(flow_run.id), own))
         try:
-            return await super().run(flow_run, configuration, task_status)
+            if flow_run.run_count and await self._postpone(flow_run):
+                if task_status is not None:
+                    task_status.started(0)
+                return ProcessWorkerResult(status_code=0, identifier="not started")
+            if before is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(before.wait(), IN_LINE_WITHIN)
+            looks = asyncio.create_task(_wait_for_ticket(str(flow_run.id), own))
+            try:
+                return await super().run(flow_run, configuration, task_status)
+            finally:
+                looks.cancel()
         finally:
-            looks.cancel()
             own.set()
+
+    async def _postpone(self, flow_run: FlowRun) -> bool:
+        """Put a run back into the queue if Prefect would repeat its last cancel now; returns whether it did."""
+        states = await self.client.read_flow_run_states(flow_run.id)
+        until = max((s.timestamp for s in states if s.is_cancelling()), default=LONG_AGO) + CANCEL_REPLAY + MARGIN
+        if until < datetime.now(UTC):
+            return False
+        message = "it was cancelled less than a minute ago, and Prefect would cancel it again: it waits for so long"
+        logger.info("run %s: %s", flow_run.name, message)
+        state: State[Any] = AwaitingRetry(scheduled_time=until, message=message)
+        await self.client.set_flow_run_state(flow_run.id, state)
+        return True
 
     async def plan(self) -> None:
         """Bring the queue into order for the next look."""
@@ -124,7 +146,9 @@ class DarkroomWorker(ProcessWorker):
 
 
 async def _wait_for_ticket(run: str, in_line: asyncio.Event) -> None:
-    """Tell when the run holds the lease of a GPU, or waits for it."""
-    while not has_ticket(run):
-        await asyncio.sleep(LOOK_AGAIN)
+    """Tell when the run holds the lease of a GPU or waits for it; or that it takes too long for others to wait."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(IN_LINE_WITHIN):
+            while not has_ticket(run):
+                await asyncio.sleep(LOOK_AGAIN)
     in_line.set()

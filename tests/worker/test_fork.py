@@ -297,6 +297,8 @@ def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(fork, "READY_WITHIN", 1.0)
     monkeypatch.setattr(fork, "PAUSES", (0.01, 0.01))
 
+    others = set(psutil.Process().children())
+
     async def start() -> tuple[str, str]:
         server = fork.ForkServer()
         before = server.command
@@ -305,6 +307,9 @@ def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_
         after = server.command
         keeps.cancel()
         await asyncio.gather(keeps, return_exceptions=True)
+        async with asyncio.timeout(60):
+            while set(psutil.Process().children()) - others:  # it ends with its standard input
+                await asyncio.sleep(0.01)
         return before, after
 
     before, after = asyncio.run(start())
