@@ -82,22 +82,22 @@ def _reason(chosen: Waiting, oldest: Waiting, loaded: str) -> str:
 
 def checkpoints_of(parameters: dict[str, Any]) -> tuple[str, str]:
     """The first and last checkpoint that a run's parameters name, each with the WebUI that loads it."""
-    jobs = [job for job in (parameters.get("job"), *_listed(parameters.get("jobs"))) if isinstance(job, dict)]
+    jobs = [job for job in (parameters.get("job"), *_as_list(parameters.get("jobs"))) if isinstance(job, dict)]
     if not jobs:
         return "", ""
     webui = parameters.get("webui")
     place = str(webui) if webui else ""
     img2img = jobs[-1].get("img2img")
     last = (img2img.get("checkpoint") if isinstance(img2img, dict) else None) or jobs[-1].get("checkpoint")
-    return f"{place}|{plain(jobs[0].get('checkpoint'))}", f"{place}|{plain(last)}"
+    return f"{place}|{bare_name(jobs[0].get('checkpoint'))}", f"{place}|{bare_name(last)}"
 
 
-def plain(checkpoint: object) -> str:
+def bare_name(checkpoint: object) -> str:
     """A checkpoint's name without hash and ending, so that its title and its file count as the same."""
     return re.sub(r"( \[[0-9a-f]+\])?$", "", str(checkpoint or "")).removesuffix(".safetensors").removesuffix(".ckpt")
 
 
-def _listed(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -155,7 +155,7 @@ class Planner:
         run = await self._client.read_flow_run(waiting.id)
         if run.state is None or not run.state.is_scheduled():
             return  # another worker was faster
-        answer = await self._client.set_flow_run_state(run.id, _at(run.state, when))
+        answer = await self._client.set_flow_run_state(run.id, _rescheduled(run.state, when))
         if answer.status != SetStateStatus.ACCEPT:
             reason = getattr(answer.details, "reason", None)
             raise NotMoved(f"{waiting.name} was to be put first, but Prefect says {reason}")
@@ -170,11 +170,11 @@ class Planner:
             if len(page) < PAGE:
                 break
         if len(runs) < 2:
-            return [_waits(run, {}) for run in runs]
+            return [_as_waiting(run, {}) for run in runs]
         queues = await self._client.read_work_queues(work_pool_name=self._pool)
         paused = {queue.name for queue in queues if queue.is_paused}
         priorities = {queue.name: queue.priority or 1 for queue in queues}
-        return [_waits(run, priorities) for run in runs if run.work_queue_name not in paused]
+        return [_as_waiting(run, priorities) for run in runs if run.work_queue_name not in paused]
 
     async def _active(self) -> list[FlowRun]:
         """The runs that hold a slot; those that have not begun come after those that have."""
@@ -205,19 +205,19 @@ class Planner:
         )
 
 
-def _waits(run: FlowRun, priorities: dict[str, int]) -> Waiting:
+def _as_waiting(run: FlowRun, priorities: dict[str, int]) -> Waiting:
     begins, ends = checkpoints_of(run.parameters)
     due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
-    return Waiting(run.id, _called(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+    return Waiting(run.id, _job_name(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
 
 
-def _called(run: FlowRun) -> str:
+def _job_name(run: FlowRun) -> str:
     """The job's name: a run that was triggered from the UI has a made-up one until it starts."""
     job = run.parameters.get("job")
     return str((job.get("name") if isinstance(job, dict) else None) or run.parameters.get("name") or run.name)
 
 
-def _at(state: State[Any], when: datetime) -> State[Any]:
+def _rescheduled(state: State[Any], when: datetime) -> State[Any]:
     """The same state (a retry stays one), due at another time.
 
     A run that waits for more than 15 s is named Late, and Prefect refuses to name it so again: it begins anew.
@@ -235,7 +235,7 @@ async def _ask_webui() -> str:
 
     def ask() -> str:
         client = WebUI.chosen(None).get_client()
-        return f"|{plain(client.options().get('sd_model_checkpoint'))}"
+        return f"|{bare_name(client.options().get('sd_model_checkpoint'))}"
 
     with contextlib.suppress(WebUIError, ValueError):
         return await asyncio.to_thread(ask)
