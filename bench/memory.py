@@ -1,4 +1,4 @@
-"""``memory_1000``: do the worker and the warm process grow?"""
+"""``memory_1000``: do the worker and the fork server grow?"""
 
 from __future__ import annotations
 
@@ -44,4 +44,4 @@ def resident(worker: Child) -> dict[str, float]:
     """MiB of the worker, and of what it keeps running while there are no runs."""
     time.sleep(SETTLE)
     mebibytes = [process.memory_full_info().uss / 1024**2 for process in family(worker)]
-    return {"worker": mebibytes[0], "warm process": sum(mebibytes[1:])}
+    return {"worker": mebibytes[0], "fork server": sum(mebibytes[1:])}

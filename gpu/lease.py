@@ -104,6 +104,12 @@ def queue_of(base_url: str) -> list[Ticket]:
     return [ticket for ticket in tickets if ticket is not None]
 
 
+def has_ticket(run: str) -> bool:
+    """Whether the run holds a lease on this host, of whatever WebUI, or waits for one."""
+    tickets = (_read(path) for path in _leases().glob("*/*.ticket"))
+    return any(ticket is not None and ticket.run == run for ticket in tickets)
+
+
 def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
     """The next number. The file is locked before it gets its name, so that nobody finds it unlocked."""
     guard = folder / IDLE_AT
@@ -167,9 +173,13 @@ def _folder(base_url: str) -> Path:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
     name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
-    folder = Path(tempfile.gettempdir()) / "darkroom-leases" / name
+    folder = _leases() / name
     for one in (folder.parent, folder):
         one.mkdir(parents=True, exist_ok=True)
         with suppress(PermissionError):  # another user's, who has done it
             one.chmod(0o1777)
     return folder
+
+
+def _leases() -> Path:
+    return Path(tempfile.gettempdir()) / "darkroom-leases"

@@ -1,12 +1,15 @@
-"""Keeps the warm process running, and says how to start a run through it.
+"""Keeps the fork server running, and says how to start a run through it.
 
-A plain start of a run imports Prefect and the flows, seconds on a small machine. The warm process has done that, and
-forks. Where there is no fork (Windows), or while there is no warm process, runs start cold.
+A run's own process would import Prefect and the flows first, seconds on a small machine. The fork server has done
+that: a run started by a fork of it is called warm, one started by a process of its own cold. While there is no fork
+server, runs start cold.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -17,68 +20,73 @@ from pathlib import Path
 
 from prefect.settings import get_current_settings
 
-from worker.fork_server import READY
+from worker.fork_server import READY_LINE
+from worker.prefect_internals import ENGINE
 
-COLD_START = shlex.join([sys.executable, "-m", "prefect.engine"])
-SHORT_LIFE = 10.0  # seconds; one that ended sooner is not started again at once
+SERVER = (sys.executable, "-m", "worker.fork_server")
+COLD_START = shlex.join([sys.executable, "-m", ENGINE])
+READY_WITHIN = 60.0  # seconds from its start
+PAUSES = (1.0, 60.0)  # seconds before it is started again: at first, then twice as long each time, at most
+LONG_LIFE = 60.0  # seconds after which the pauses begin anew
+
+logger = logging.getLogger("darkroom.worker")
 
 
-class WarmStart:
-    """The warm process of one worker. ``keep`` runs until it is cancelled."""
+class ForkServer:
+    """The fork server of one worker."""
 
     def __init__(self) -> None:
         # Not in the project: a Unix socket's path has room for 107 characters. mkdtemp keeps others out.
-        self._folder = Path(tempfile.mkdtemp(prefix="darkroom-warm-")) if hasattr(os, "fork") else None
-        self.pid: int | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="darkroom-fork-"))
+        self._socket = self._folder / "socket"
         self.ready = asyncio.Event()
 
     @property
     def command(self) -> str:
         """How a run is started now."""
-        if self._folder is None or not self.ready.is_set():
+        if not self.ready.is_set():
             return COLD_START
-        client = str(Path(__file__).with_name("fork_client.py"))
-        return shlex.join([sys.executable, "-I", "-S", client, str(self._socket)])
+        client = Path(__file__).with_name("fork_client.py")
+        return shlex.join([sys.executable, "-I", "-S", str(client), str(self._socket), ENGINE])
 
-    @property
-    def _socket(self) -> Path:
-        assert self._folder is not None
-        return self._folder / "socket"
-
-    async def keep(self) -> None:
-        """Start the warm process, and start it again whenever it ends."""
-        if self._folder is None:
-            return
+    async def keep_running(self) -> None:
+        """Start it, and start it again whenever it ends or does not become ready; until cancelled."""
+        pause, longest = PAUSES
         try:
             while True:
                 started = time.monotonic()
-                await self._live()
-                if time.monotonic() - started < SHORT_LIFE:
-                    await asyncio.sleep(SHORT_LIFE)
+                await self._run_once()
+                if time.monotonic() - started > LONG_LIFE:
+                    pause = PAUSES[0]
+                logger.info("the fork server ended; runs start cold until it is back, in %g s", pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def _live(self) -> None:
-        """One life of the warm process."""
+    async def _run_once(self) -> None:
+        """From its start to its end."""
         self._socket.unlink(missing_ok=True)
-        environment = os.environ | get_current_settings().to_environment_variables(exclude_unset=True)
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker.fork_server",
+            *SERVER,
             str(self._socket),
             stdin=asyncio.subprocess.PIPE,  # closes when we end, by SIGKILL too
             stdout=asyncio.subprocess.PIPE,
-            env=environment,
+            env=os.environ | get_current_settings().to_environment_variables(exclude_unset=True),
         )
         assert process.stdout is not None and process.stdin is not None
-        self.pid = process.pid
         try:
-            line = await process.stdout.readline()
-            if line.decode().strip() == READY:
+            async with asyncio.timeout(READY_WITHIN):
+                while (line := await process.stdout.readline()) and line.decode().strip() != READY_LINE:
+                    pass  # what a module printed at its import
+            if line:
                 self.ready.set()
-            await process.wait()
+                await process.wait()
+        except TimeoutError:
+            logger.warning("the fork server was not ready in %g s", READY_WITHIN)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         finally:
             self.ready.clear()
-            self.pid = None
             process.stdin.close()
+        await process.wait()

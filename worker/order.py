@@ -2,14 +2,10 @@
 
 Loading a checkpoint costs seconds to minutes, so runs of one checkpoint are taken together. What a user set comes
 first: a queue with a higher priority is emptied before the next. Within a priority, a run may be passed over only by
-runs that were due at most ``PATIENCE`` after it. So however long jobs of the loaded checkpoint keep arriving, a run
-waits for those of its first ten minutes, and for no later one; and jobs submitted together are sorted as if their
-order meant nothing, which is the least number of loads.
-
-Why not the published rules: a window of 32 places (InvokeAI) leaves more loads than needed for 60 jobs at once, and
-alone it bounds nothing, because the place that a job leaves in the window is taken by the next newcomer. A weight of
-10 × waiting + seconds waited (SwarmUI) chooses among models by how many want them; with one GPU and one model at a
-time, the oldest run's turn then depends on what others submit.
+runs that were due at most ``PATIENCE`` after it: however long jobs of the loaded checkpoint keep arriving, it waits
+for those of its first ten minutes and for no later one. Jobs submitted together are sorted as if their order meant
+nothing, which is the least number of loads. (A window of a fixed number of places bounds no wait, because newcomers
+fill it again; a weighted score makes the oldest run's turn depend on what others submit.)
 """
 
 from __future__ import annotations
@@ -24,14 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterNextScheduledStartTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
@@ -42,7 +31,7 @@ from webui.errors import WebUIError
 PATIENCE = timedelta(minutes=10)
 PAGE = 200  # runs in one of Prefect's answers, at most
 LONGEST = 1000  # runs that are looked at; more wait their turn in Prefect's order
-A_MOMENT = timedelta(milliseconds=1)
+STEP = timedelta(milliseconds=1)  # between the scheduled times of runs that are put first
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,7 @@ class Turn:
 
 def plan(waiting: Sequence[Waiting], loaded: str = "") -> list[Turn]:
     """The order in which the runs should start while ``loaded`` is the checkpoint on the GPU."""
-    left = sorted(waiting, key=lambda run: (run.priority, run.due, str(run.id)))
+    left = sorted(waiting, key=_place)
     turns: list[Turn] = []
     while left:
         oldest = left[0]
@@ -79,6 +68,11 @@ def plan(waiting: Sequence[Waiting], loaded: str = "") -> list[Turn]:
     return turns
 
 
+def _place(run: Waiting) -> tuple[int, datetime, str]:
+    """By this the pool hands out."""
+    return run.priority, run.due, str(run.id)
+
+
 def _reason(chosen: Waiting, oldest: Waiting, loaded: str) -> str:
     name = chosen.begins.rpartition("|")[2]
     if chosen.begins and chosen.begins == loaded:
@@ -88,22 +82,22 @@ def _reason(chosen: Waiting, oldest: Waiting, loaded: str) -> str:
 
 def checkpoints_of(parameters: dict[str, Any]) -> tuple[str, str]:
     """The first and last checkpoint that a run's parameters name, each with the WebUI that loads it."""
-    jobs = [job for job in (parameters.get("job"), *_listed(parameters.get("jobs"))) if isinstance(job, dict)]
+    jobs = [job for job in (parameters.get("job"), *_as_list(parameters.get("jobs"))) if isinstance(job, dict)]
     if not jobs:
         return "", ""
     webui = parameters.get("webui")
     place = str(webui) if webui else ""
     img2img = jobs[-1].get("img2img")
     last = (img2img.get("checkpoint") if isinstance(img2img, dict) else None) or jobs[-1].get("checkpoint")
-    return f"{place}|{plain(jobs[0].get('checkpoint'))}", f"{place}|{plain(last)}"
+    return f"{place}|{bare_name(jobs[0].get('checkpoint'))}", f"{place}|{bare_name(last)}"
 
 
-def plain(checkpoint: object) -> str:
+def bare_name(checkpoint: object) -> str:
     """A checkpoint's name without hash and ending, so that its title and its file count as the same."""
     return re.sub(r"( \[[0-9a-f]+\])?$", "", str(checkpoint or "")).removesuffix(".safetensors").removesuffix(".ckpt")
 
 
-def _listed(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
@@ -112,9 +106,9 @@ class NotMoved(RuntimeError):
 
 
 class Planner:
-    """Keeps the right run at the head of a pool's queue; remembers what is loaded.
+    """Keeps the right runs at the head of a pool's queue; remembers what is loaded.
 
-    The pool hands out by queue priority, then by scheduled time. So the run whose turn it is gets a scheduled time
+    The pool hands out by queue priority, then by scheduled time. So the runs whose turn it is get scheduled times
     just before the longest waiting one's; all others keep theirs, and with it their place.
     """
 
@@ -126,13 +120,16 @@ class Planner:
     async def turns(self) -> list[Turn]:
         """What waits now, in order."""
         waiting = await self._waiting()
+        if waiting:
+            self._remember(await self._active())
         return plan(waiting, await self._now_loaded()) if waiting else []
 
-    async def arrange(self, taken: Sequence[FlowRun] = ()) -> Turn | None:
-        """Put the run whose turn it is at the head; returns it if it had to be moved.
+    async def arrange(self, taken: Sequence[FlowRun] = (), slots: int = 1) -> list[Turn]:
+        """Put the runs whose turn it is at the head, as many as can be handed out at once; returns those moved.
 
         Args:
             taken: runs that were just handed out; Prefect may still show them as waiting.
+            slots: the pool's limit.
 
         Raises:
             NotMoved: Prefect refused.
@@ -141,44 +138,51 @@ class Planner:
         waiting = [run for run in await self._waiting() if run.id not in gone]
         if len(waiting) < 2:
             self._remember(taken)
-            return None
-        loaded = await self._now_loaded()
+            return []
+        active = await self._active()
+        self._remember(active)
         self._remember(taken)
-        first = plan(waiting, self._loaded or loaded)[0]
-        head = min(waiting, key=lambda run: (run.priority, run.due, str(run.id)))
-        if first.run.id == head.id:
-            return None
-        run = await self._client.read_flow_run(first.run.id)
+        free = max(1, slots - len(gone | {run.id for run in active}))
+        turns = plan(waiting, await self._now_loaded())[:free]
+        head = sorted(waiting, key=_place)
+        if [turn.run.id for turn in turns] == [run.id for run in head[:free]]:
+            return []
+        for number, turn in enumerate(turns):
+            await self._move(turn.run, head[0].due - (len(turns) - number) * STEP)
+        return turns
+
+    async def _move(self, waiting: Waiting, when: datetime) -> None:
+        run = await self._client.read_flow_run(waiting.id)
         if run.state is None or not run.state.is_scheduled():
-            return None  # another worker was faster
-        answer = await self._client.set_flow_run_state(run.id, _at(run.state, head.due - A_MOMENT))
+            return  # another worker was faster
+        answer = await self._client.set_flow_run_state(run.id, _rescheduled(run.state, when))
         if answer.status != SetStateStatus.ACCEPT:
             reason = getattr(answer.details, "reason", None)
-            raise NotMoved(f"{first.run.name} was to be put before {head.name}, but Prefect says {reason}")
-        return first
+            raise NotMoved(f"{waiting.name} was to be put first, but Prefect says {reason}")
 
     async def _waiting(self) -> list[Waiting]:
         """The scheduled runs that are due, with their queue's priority."""
         now = datetime.now(UTC)
-        due = FlowRunFilterNextScheduledStartTime(before_=now)
         runs: list[FlowRun] = []
         while len(runs) < LONGEST:
-            page = await self._read(StateType.SCHEDULED, due, offset=len(runs))
+            page = await self._read(StateType.SCHEDULED, due=now, offset=len(runs))
             runs += page
             if len(page) < PAGE:
                 break
         if len(runs) < 2:
-            return [_waits(run, {}) for run in runs]
+            return [_as_waiting(run, {}) for run in runs]
         queues = await self._client.read_work_queues(work_pool_name=self._pool)
         paused = {queue.name for queue in queues if queue.is_paused}
         priorities = {queue.name: queue.priority or 1 for queue in queues}
-        return [_waits(run, priorities) for run in runs if run.work_queue_name not in paused]
+        return [_as_waiting(run, priorities) for run in runs if run.work_queue_name not in paused]
+
+    async def _active(self) -> list[FlowRun]:
+        """The runs that hold a slot; those that have not begun come after those that have."""
+        active = await self._read(StateType.PENDING, StateType.RUNNING)
+        return sorted(active, key=lambda run: (run.start_time is None, str(run.start_time or run.created)))
 
     async def _now_loaded(self) -> str:
-        """The checkpoint on the GPU when the active runs are through; else what the WebUI says."""
-        active = await self._read(StateType.PENDING, None) + await self._read(StateType.RUNNING, None)
-        # Those that have not begun come after those that have.
-        self._remember(sorted(active, key=lambda run: (run.start_time is None, str(run.start_time or run.created))))
+        """The checkpoint on the GPU when all remembered runs are through; else what the WebUI says."""
         if self._loaded is None:
             self._loaded = await _ask_webui()
         return self._loaded
@@ -188,33 +192,32 @@ class Planner:
         for run in runs:
             self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
 
-    async def _read(
-        self, state: StateType, due: FlowRunFilterNextScheduledStartTime | None, offset: int = 0
-    ) -> list[FlowRun]:
+    async def _read(self, *states: StateType, due: datetime | None = None, offset: int = 0) -> list[FlowRun]:
+        wanted: dict[str, Any] = {"state": {"type": {"any_": states}}}
+        if due is not None:
+            wanted["next_scheduled_start_time"] = {"before_": due}
         return await self._client.read_flow_runs(
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._pool])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])), next_scheduled_start_time=due
-            ),
+            work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [self._pool]}}),
+            flow_run_filter=FlowRunFilter.model_validate(wanted),
             sort=FlowRunSort.NEXT_SCHEDULED_START_TIME_ASC,
             limit=PAGE,
             offset=offset,
         )
 
 
-def _waits(run: FlowRun, priorities: dict[str, int]) -> Waiting:
+def _as_waiting(run: FlowRun, priorities: dict[str, int]) -> Waiting:
     begins, ends = checkpoints_of(run.parameters)
     due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
-    return Waiting(run.id, _called(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+    return Waiting(run.id, _job_name(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
 
 
-def _called(run: FlowRun) -> str:
+def _job_name(run: FlowRun) -> str:
     """The job's name: a run that was triggered from the UI has a made-up one until it starts."""
     job = run.parameters.get("job")
     return str((job.get("name") if isinstance(job, dict) else None) or run.parameters.get("name") or run.name)
 
 
-def _at(state: State[Any], when: datetime) -> State[Any]:
+def _rescheduled(state: State[Any], when: datetime) -> State[Any]:
     """The same state (a retry stays one), due at another time.
 
     A run that waits for more than 15 s is named Late, and Prefect refuses to name it so again: it begins anew.
@@ -232,7 +235,7 @@ async def _ask_webui() -> str:
 
     def ask() -> str:
         client = WebUI.chosen(None).get_client()
-        return f"|{plain(client.options().get('sd_model_checkpoint'))}"
+        return f"|{bare_name(client.options().get('sd_model_checkpoint'))}"
 
     with contextlib.suppress(WebUIError, ValueError):
         return await asyncio.to_thread(ask)

@@ -1,4 +1,6 @@
-"""What dead processes leave behind on this host: runs that nobody runs, jobs that a WebUI paints for nobody.
+"""What dead processes leave behind on this host: runs without a process, jobs that a WebUI paints for nobody.
+
+A run whose process died is put back into the queue and resumes there.
 
 Prefect finds a dead run by its missing heartbeats, after minutes, and never one that died before its first. A host
 sees its own processes: each run's has the run's id in its environment.
@@ -9,38 +11,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import psutil
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Cancelled, Crashed, Scheduled
+from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import AwaitingRetry, Cancelled, Failed, Scheduled
 
 from blocks.connection import WebUI
 from gpu.job import OrphanedJobs
 from webui.client import WebUIClient
+from worker.prefect_internals import RUN_ID, WORKER_LABEL
 
-LOOK = 2.0  # seconds between two looks at the runs
+RECOVER_EVERY = 2.0  # seconds
+RESUME_EVERY = 10.0  # seconds
 INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
 GRACE = timedelta(seconds=5)  # a state is older than its process by this much at most: the process is being started
 START_GRACE = timedelta(seconds=30)  # the same for a run that is being submitted
 CANCEL_GRACE = timedelta(seconds=5)  # Prefect's own cancel comes at once, if it comes
-KILL_GRACE = timedelta(seconds=35)  # Prefect's own patience, and a little
-WORKER_LABEL = "prefect.worker.name"
+KILL_GRACE = timedelta(seconds=35)  # Prefect kills a cancelled process after 30 s
+CRASHES = "darkroom.crashes"  # label of a run: how often its process died while the worker lived
+MOST_CRASHES = 3  # then it is quarantined
+RESUME_WITHIN = timedelta(days=1)  # what stopped longer ago stays as it is
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("darkroom.worker")
 
 
 def worker_name() -> str:
@@ -54,7 +54,7 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     wanted = {str(run): run for run in runs}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            run = wanted.get(process.environ().get("PREFECT__FLOW_RUN_ID", ""))
+            run = wanted.get(process.environ().get(RUN_ID, ""))
             if run is not None and process.status() != psutil.STATUS_ZOMBIE:
                 found.setdefault(run, []).append(process)
     for processes in found.values():
@@ -62,33 +62,49 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
     return found
 
 
-def children_that_run() -> list[psutil.Process]:
+def processes_of_runs() -> list[psutil.Process]:
     """The runs' processes that this worker started."""
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error, OSError):
-            if "PREFECT__FLOW_RUN_ID" in child.environ():
+            if RUN_ID in child.environ():
                 found.append(child)
     return found
 
 
-async def recover_runs(client: PrefectClient, pool: str) -> None:
-    """One look: put right what Prefect believes of runs whose process is dead."""
-    types = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
-    runs = await client.read_flow_runs(
-        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types))),
-    )
+async def recover_runs(client: PrefectClient, pool: str, since: datetime) -> None:
+    """One look: correct the state of runs whose process is dead.
+
+    Args:
+        since: when this worker started. A run that died before it, died with its worker or its host.
+    """
+    runs = await _read(client, pool, {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}})
     ours = [run for run in runs if run.labels.get(WORKER_LABEL) == worker_name()]
     ours += [run for run in runs if WORKER_LABEL not in run.labels and run.state and run.state.is_pending()]
-    if not ours:
-        return
-    living = await asyncio.to_thread(processes_of, {run.id for run in ours})
+    living = await asyncio.to_thread(processes_of, {run.id for run in ours}) if ours else {}
     for run in ours:
-        await _put_right(client, run, living.get(run.id, []))
+        await _correct_state(client, run, living.get(run.id, []), since)
 
 
-async def _put_right(client: PrefectClient, run: FlowRun, processes: list[psutil.Process]) -> None:
+async def resume_runs(client: PrefectClient, pool: str, since: datetime) -> None:
+    """One look: put the crashed runs of this worker back into the queue."""
+    last_day = {"after_": datetime.now(UTC) - RESUME_WITHIN}
+    for run in await _read(client, pool, {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": last_day}):
+        if run.labels.get(WORKER_LABEL) != worker_name() or run.state is None:
+            continue
+        # A run that Prefect called crashed because its server was away may be painting still.
+        if not await asyncio.to_thread(processes_of, {run.id}):
+            await _resume(client, run, with_worker=run.state.timestamp < since)
+
+
+async def _read(client: PrefectClient, pool: str, wanted: dict[str, Any]) -> list[FlowRun]:
+    return await client.read_flow_runs(
+        work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [pool]}}),
+        flow_run_filter=FlowRunFilter.model_validate(wanted),
+    )
+
+
+async def _correct_state(client: PrefectClient, run: FlowRun, processes: list[psutil.Process], since: datetime) -> None:
     assert run.state is not None
     age = datetime.now(UTC) - run.state.timestamp
     if run.state.is_cancelling():
@@ -99,9 +115,32 @@ async def _put_right(client: PrefectClient, run: FlowRun, processes: list[psutil
         logger.warning("run %s: its worker died before it began; back into the queue", run.name)
         await client.set_flow_run_state(run.id, Scheduled(message="its worker died before it began"), force=True)
     elif run.state.is_running() and age > GRACE:
-        logger.warning("run %s: its process is dead", run.name)
-        message = "its process is gone (killed, or out of memory); Retry goes on where it stopped"
-        await client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+        now = (await client.read_flow_run(run.id)).state
+        if now is not None and now.id == run.state.id:  # else it ended between the two looks, at Prefect and here
+            await _resume(client, run, with_worker=run.state.timestamp < since)
+
+
+async def _resume(client: PrefectClient, run: FlowRun, with_worker: bool) -> None:
+    """Put a run whose process is dead back into the queue, at its old place; its finished pictures are kept.
+
+    ``with_worker``: it died with its worker. Else it may be what kills its process (a picture too large for the
+    memory, say), so it is tried only so often.
+    """
+    if with_worker:
+        reason = "its worker or its host stopped; it goes on where it stood"
+    else:
+        crashes = 1 + int(str(run.labels.get(CRASHES, 0)))
+        reason = f"its process died (killed, or out of memory), {crashes} of {MOST_CRASHES} times; it goes on"
+        if crashes >= MOST_CRASHES:
+            message = f"its process died {crashes} times while the worker lived: is the machine out of memory? "
+            message += "It is not started again by itself; Retry tries once more and keeps the finished pictures"
+            logger.warning("run %s is put aside: %s", run.name, message)
+            await client.set_flow_run_state(run.id, Failed(name="Quarantined", message=message), force=True)
+            return
+        await client.update_flow_run_labels(run.id, {CRASHES: crashes})
+    logger.warning("run %s: %s", run.name, reason)
+    state: State[Any] = AwaitingRetry(scheduled_time=run.expected_start_time, message=reason)
+    await client.set_flow_run_state(run.id, state, force=True)
 
 
 async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[psutil.Process], age: timedelta) -> None:
@@ -110,7 +149,7 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
         await client.set_flow_run_state(run.id, Cancelled(message="its process is gone"), force=True)
     elif processes and age > CANCEL_GRACE:
         with contextlib.suppress(psutil.Error):
-            processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE and os.name == "posix" else signal.SIGTERM)
+            processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE else signal.SIGTERM)
 
 
 def orphaned_jobs() -> OrphanedJobs:

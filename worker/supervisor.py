@@ -1,6 +1,6 @@
 """``darkroom worker``: the one process that outlives runs.
 
-It is the worker, and around it what has to be there while no run is: waking at once, the order, the warm process, the
+It is the worker, and around it what has to be there while no run is: waking by event, the order, the fork server, the
 recovery of what died. One module each; this one only ties them together.
 """
 
@@ -14,24 +14,28 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 import psutil
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.bootstrap import POOL
 from services.stack import READY_LINE
 from worker import recovery
-from worker.events import Wake, listen
-from worker.fork import WarmStart
-from worker.worker import Configuration, DarkroomWorker, remember_settings
+from worker.events import Wakeup, listen
+from worker.fork import ForkServer
+from worker.readiness import watch_webui
+from worker.worker import Configuration, DarkroomWorker
 
-AGAIN = 0.25  # seconds; an event may come before what it tells of can be seen
-QUIET = 1.0  # seconds after something was started: another look would take the server's time from its way to the GPU
+RECHECK_DELAY = 0.25  # seconds; an event can precede the database row that it tells of
 PLAN_AFTER = 1.0  # seconds: planning asks the server a lot, and what was just started comes first
 PLAN_EVERY = 10.0  # seconds, should Prefect's events not tell of something
-GOODBYE = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
-TRY_AGAIN = 5.0  # seconds after a duty failed
-COLD = "DARKROOM_COLD_START"  # environment variable; 1: no warm process
+RUNS_END_WITHIN = 8.0  # seconds for a run to interrupt its WebUI and end; whoever stops us waits longer than that
+FORK_SERVER_WITHIN = 30.0  # seconds that the first run waits for the fork server
+RETRY_AFTER = 5.0  # seconds after one of the loops failed
+COLD = "DARKROOM_COLD_START"  # environment variable; 1: no fork server
+
+STARTED = datetime.now(UTC)  # of this worker's process
 
 logger = logging.getLogger("darkroom.worker")
 
@@ -45,31 +49,34 @@ async def supervise() -> None:
     worker = DarkroomWorker(
         work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
     )
-    warm = WarmStart()
-    cold = os.environ.get(COLD) == "1"
-    if not cold:
-        Configuration.start = staticmethod(lambda: warm.command)
-    wake = Wake()
-    duties = [
-        _always(lambda: listen(wake)),
-        _always(lambda: _hand_out(worker, wake)),
-        _always(lambda: _keep_order(worker)),
-        _always(_recover_runs),
-        _always(_interrupt_orphans),
+    wakeup = Wakeup()
+    loops: list[Callable[[], Awaitable[None]]] = [
+        lambda: listen(wakeup),
+        lambda: _hand_out(worker, wakeup),
+        lambda: _keep_order(worker),
+        lambda: watch_webui(worker, wakeup),
+        lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
+        lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
+        _interrupt_orphans,
     ]
-    if not cold:
-        duties.append(_always(warm.keep))
-    tasks = [asyncio.create_task(duty) for duty in duties]
-    if not cold:
+    fork_server = None
+    if os.environ.get(COLD) != "1":
+        fork_server = ForkServer()
+        Configuration.default_command = staticmethod(lambda: fork_server.command)
+        loops.append(fork_server.keep_running)
+    tasks = [asyncio.create_task(_repeat(one)) for one in loops]
+    if fork_server is not None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(warm.ready.wait(), 30)
+            await asyncio.wait_for(fork_server.ready.wait(), FORK_SERVER_WITHIN)
     works = asyncio.create_task(worker.start(printer=_announce))
     stops = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([works, stops], return_when=asyncio.FIRST_COMPLETED)
         if stop.is_set():
-            worker.closed = True
-            await asyncio.to_thread(say_goodbye)
+            for ours in tasks:  # nothing is planned, held or resumed any more
+                ours.cancel()
+            worker.on_hold = "the worker is about to end"
+            await asyncio.to_thread(stop_runs)
             works.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await works
@@ -83,56 +90,53 @@ def _announce(text: str) -> None:
     print(READY_LINE if "started" in text else text, flush=True)
 
 
-def say_goodbye() -> None:
+def stop_runs() -> None:
     """Ask the runs of this worker to end, so that each interrupts its WebUI; what one leaves there is interrupted here.
 
     Prefect's worker would kill them, and the WebUI would paint on.
     """
-    runs = recovery.children_that_run()
+    runs = recovery.processes_of_runs()
     for process in runs:
         with contextlib.suppress(psutil.Error):
             process.terminate()
-    psutil.wait_procs(runs, timeout=GOODBYE)
-    jobs, deadline = recovery.orphaned_jobs(), time.monotonic() + GOODBYE / 2
+    psutil.wait_procs(runs, timeout=RUNS_END_WITHIN)
+    jobs, deadline = recovery.orphaned_jobs(), time.monotonic() + RUNS_END_WITHIN / 2
     while jobs.look() and time.monotonic() < deadline:
         time.sleep(recovery.INTERRUPT_AGAIN)
 
 
-async def _always(duty: Callable[[], Awaitable[None]]) -> None:
-    """Do a duty for good: what fails is said and done again."""
+async def _repeat(loop: Callable[[], Awaitable[None]]) -> None:
+    """Run one of the loops for good: where it fails, say so and begin anew."""
     while True:
         try:
-            await duty()
+            await loop()
             return
         except Exception as error:
-            logger.warning("%s; again in %g s", error, TRY_AGAIN)
-        await asyncio.sleep(TRY_AGAIN)
+            logger.warning("%s; again in %g s", error, RETRY_AFTER)
+        await asyncio.sleep(RETRY_AFTER)
 
 
-async def _hand_out(worker: DarkroomWorker, wake: Wake) -> None:
-    """Start what may run at the moment when it may."""
-    started = False
+async def _hand_out(worker: DarkroomWorker, wakeup: Wakeup) -> None:
+    """Start what may run as soon as it may."""
     while True:
-        came = await wake.wait(quiet=QUIET if started else 0.0)
-        if not worker.is_setup:
-            continue
-        started = await _look(worker, came)
-        if not started:
-            await asyncio.sleep(AGAIN)  # events come in groups: one more look serves those that came meanwhile
-            started = await _look(worker, wake.take())
+        queued = await wakeup.wait()
+        if worker.is_setup and not await _look(worker, queued):
+            await asyncio.sleep(RECHECK_DELAY)
+            await _look(worker, wakeup.take())
 
 
-async def _look(worker: DarkroomWorker, came: bool) -> bool:
-    if came:
+async def _look(worker: DarkroomWorker, queued: bool) -> bool:
+    if queued:
         worker.unplanned.set()
     return bool(await worker.get_and_submit_flow_runs())
 
 
 async def _keep_order(worker: DarkroomWorker) -> None:
-    """When something was started or came, but not at once: plan, and clean up.
+    """Plan ahead of the next look, and collect garbage.
 
     Prefect makes two clients for each run and leaves them in cycles, with memory of OpenSSL's that Python does not
-    count: its collector would come for them after hundreds of runs. What is there before the first run stays for good.
+    count: the garbage collector would come for them after hundreds of runs. What is there before the first run is
+    frozen, for it stays.
     """
     await worker.unplanned.wait()
     gc.collect()
@@ -148,11 +152,12 @@ async def _keep_order(worker: DarkroomWorker) -> None:
         gc.collect()
 
 
-async def _recover_runs() -> None:
+async def _every(seconds: float, look: Callable[[PrefectClient, str, datetime], Awaitable[None]]) -> None:
+    """One of recovery's looks, again and again."""
     async with get_client() as client:
         while True:
-            await recovery.recover_runs(client, POOL)
-            await asyncio.sleep(recovery.LOOK)
+            await look(client, POOL, STARTED)
+            await asyncio.sleep(seconds)
 
 
 async def _interrupt_orphans() -> None:
@@ -163,7 +168,6 @@ async def _interrupt_orphans() -> None:
 
 
 def main() -> int:
-    remember_settings()
     with contextlib.suppress(asyncio.CancelledError, KeyboardInterrupt):
         asyncio.run(supervise())
     return 0

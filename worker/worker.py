@@ -7,30 +7,33 @@ allowed, the GPU waits for them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import time
-import warnings
 from collections.abc import Callable
-from typing import Any, ClassVar, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 from uuid import UUID
 
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import Flow, FlowRun
+from anyio.abc import TaskStatus
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.settings import Settings, get_current_settings
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
+from prefect.states import AwaitingRetry
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.bootstrap import POOL
+from gpu.lease import has_ticket
 from worker.fork import COLD_START
 from worker.order import Planner
+from worker.prefect_internals import CANCEL_REPLAY, allow_own_process_worker
 
-MOMENT = 0.5  # seconds
-
-# Where a run's process finds its flow, as Prefect's own runner tells it. Without it each run asks the server for the
-# deployment that the worker has just read. It is not documented, so a test sees whether Prefect still reads it.
-ENTRYPOINT = "PREFECT__FLOW_ENTRYPOINT"
+IN_LINE_WITHIN = 20.0  # seconds until a run that takes no lease no longer holds up the one after it
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+MARGIN = timedelta(seconds=2)  # between the clocks of server and worker
+LOOK_AGAIN = 0.02  # seconds between two looks at the lease's tickets
 
 logger = logging.getLogger("darkroom.worker")
+
+allow_own_process_worker()
 
 
 class Configuration(ProcessJobConfiguration):
@@ -39,112 +42,96 @@ class Configuration(ProcessJobConfiguration):
     Without a command Prefect would prepare a workspace for each run, which the installed project has no use for.
     """
 
-    start: ClassVar[Callable[[], str]] = staticmethod(lambda: COLD_START)
+    default_command: ClassVar[Callable[[], str]] = staticmethod(lambda: COLD_START)
 
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
     ) -> None:
-        self.command = self.command or type(self).start()
+        self.command = self.command or type(self).default_command()
         super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
-        if deployment is not None and is_installed(deployment):
-            self.env[ENTRYPOINT] = deployment.entrypoint
-
-
-def is_installed(deployment: DeploymentResponse) -> bool:
-    """Whether the flow is a module of what is installed, and nothing has to be fetched before it can be imported."""
-    return bool(deployment.entrypoint) and ":" not in str(deployment.entrypoint) and not deployment.pull_steps
-
-
-def remember_settings() -> None:
-    """Have Prefect write this process's settings down as environment variables only once.
-
-    It does so twice for each run that it starts, 15 to 20 ms of one core each time, and they stay as they are.
-    """
-    own, write = get_current_settings(), Settings.to_environment_variables
-    written = own.to_environment_variables(exclude_unset=True)
-
-    def remembered(settings: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
-        if settings is own and not args and kwargs == {"exclude_unset": True}:
-            return dict(written)
-        return write(settings, *args, **kwargs)
-
-    Settings.to_environment_variables = remembered  # type: ignore[assignment, method-assign]
-
-
-# Prefect warns that this takes the place of its own worker of that type in this process; so it should.
-warnings.filterwarnings("ignore", message="Type 'DarkroomWorker'")
-
-
-class Remembering:
-    """Prefect's client, not asked twice for what cannot have changed.
-
-    A flow's name never does. A deployment is read twice to start a run, within a moment; it is only a moment, so
-    nothing that a user changes comes late.
-    """
-
-    def __init__(self, client: PrefectClient) -> None:
-        self.client = client
-        self._flows: dict[UUID, Flow] = {}
-        self._deployments: dict[UUID, tuple[float, DeploymentResponse]] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.client, name)
-
-    async def read_flow(self, flow_id: UUID) -> Flow:
-        if flow_id not in self._flows:
-            self._flows[flow_id] = await self.client.read_flow(flow_id)
-        return self._flows[flow_id]
-
-    async def read_deployment(self, deployment_id: UUID) -> DeploymentResponse:
-        now = time.monotonic()
-        self._deployments = {key: known for key, known in self._deployments.items() if now - known[0] < MOMENT}
-        if deployment_id not in self._deployments:
-            self._deployments[deployment_id] = (now, await self.client.read_deployment(deployment_id))
-        # A copy: Prefect writes a run's own environment into what it has read.
-        return self._deployments[deployment_id][1].model_copy(deep=True)
 
 
 class DarkroomWorker(ProcessWorker):
-    """Prefect's process worker with our way to start a process, our order, and one hand-out at a time."""
+    """Starts runs in the planner's order.
+
+    Attributes:
+        unplanned: set while a run was started or queued since the last plan.
+        on_hold: why no runs are taken now; empty: they are.
+    """
 
     type = "process"
     job_configuration = Configuration
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turn = asyncio.Lock()
+        self._one_look = asyncio.Lock()
         self._planner: Planner | None = None
         self._started: list[FlowRun] = []  # since the last plan
-        self.unplanned = asyncio.Event()  # something was started or came since the last plan
-        self.closed = False  # takes no more runs
-        self._remembering: Remembering | None = None
-
-    @property
-    def client(self) -> PrefectClient:
-        client = super().client
-        if self._remembering is None or self._remembering.client is not client:
-            self._remembering = Remembering(client)
-        return cast(PrefectClient, self._remembering)
+        self._in_line: dict[UUID, tuple[asyncio.Event | None, asyncio.Event]] = {}  # of the run before it, its own
+        self._last_in_line: asyncio.Event | None = None
+        self.unplanned = asyncio.Event()
+        self.on_hold = ""
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Start what the pool hands out, one look at a time."""
-        async with self._turn:
-            if self.closed:
+        async with self._one_look:
+            if self.on_hold:
                 return []
             if self._planner is None or self.unplanned.is_set():
                 # Whoever looks, Prefect's polling too: a run may end between an event and the look that it causes.
-                # Mostly it is done long ago, but for what started or came within the last second.
+                # Mostly it is done long ago, but for what was started or queued within the last second.
                 await self._plan()
             started = await super().get_and_submit_flow_runs()
+            for run in started:
+                if run.id not in self._in_line:
+                    self._in_line[run.id] = self._last_in_line, asyncio.Event()
+                    self._last_in_line = self._in_line[run.id][1]
             if started:
                 self._started += started
                 self.unplanned.set()
             return started
 
+    async def run(
+        self, flow_run: FlowRun, configuration: ProcessJobConfiguration, task_status: TaskStatus[int] | None = None
+    ) -> ProcessWorkerResult:
+        """Start the run's process and return when it has ended.
+
+        The lease of the GPU is first come, first served: of two runs that are handed out at once, the second's process
+        is started when the first has its place in the lease's queue.
+        """
+        before, own = self._in_line.pop(flow_run.id, (None, asyncio.Event()))
+        try:
+            if flow_run.run_count and await self._postpone(flow_run):
+                if task_status is not None:
+                    task_status.started(0)
+                return ProcessWorkerResult(status_code=0, identifier="not started")
+            if before is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(before.wait(), IN_LINE_WITHIN)
+            looks = asyncio.create_task(_wait_for_ticket(str(flow_run.id), own))
+            try:
+                return await super().run(flow_run, configuration, task_status)
+            finally:
+                looks.cancel()
+        finally:
+            own.set()
+
+    async def _postpone(self, flow_run: FlowRun) -> bool:
+        """Put a run back into the queue if Prefect would repeat its last cancel now; returns whether it did."""
+        states = await self.client.read_flow_run_states(flow_run.id)
+        until = max((s.timestamp for s in states if s.is_cancelling()), default=LONG_AGO) + CANCEL_REPLAY + MARGIN
+        if until < datetime.now(UTC):
+            return False
+        message = "it was cancelled less than a minute ago, and Prefect would cancel it again: it waits for so long"
+        logger.info("run %s: %s", flow_run.name, message)
+        state: State[Any] = AwaitingRetry(scheduled_time=until, message=message)
+        await self.client.set_flow_run_state(flow_run.id, state)
+        return True
+
     async def plan(self) -> None:
-        """Put the order right for the next look."""
-        async with self._turn:
-            if not self.closed:
+        """Bring the queue into order for the next look."""
+        async with self._one_look:
+            if not self.on_hold:
                 await self._plan()
 
     async def _plan(self) -> None:
@@ -153,6 +140,15 @@ class DarkroomWorker(ProcessWorker):
         self.unplanned.clear()
         try:
             self._planner = self._planner or Planner(self.client, POOL)
-            await self._planner.arrange(started)
+            await self._planner.arrange(started, slots=self.work_pool.concurrency_limit or 1)
         except Exception as error:
             logger.warning("the order could not be planned: %s", error)
+
+
+async def _wait_for_ticket(run: str, in_line: asyncio.Event) -> None:
+    """Tell when the run holds the lease of a GPU or waits for it; or that it takes too long for others to wait."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(IN_LINE_WITHIN):
+            while not has_ticket(run):
+                await asyncio.sleep(LOOK_AGAIN)
+    in_line.set()

@@ -1,13 +1,15 @@
-"""The warm process and its client: what a run's process sees, and how the end of each ends the other.
+"""The fork server and its client: what a run's process sees, and how the end of each ends the other.
 
 No Prefect server: an engine of the test's own stands where Prefect's would.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +20,16 @@ import psutil
 import pytest
 
 from tests.servers import PROJECT, until
+from worker import fork
+from worker.fork_server import READY_LINE
+from worker.prefect_internals import ENGINE
 
 CLIENT = PROJECT / "worker" / "fork_client.py"
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here: runs start cold")
 
 
 @dataclass
-class Warm:
-    """A warm process of a copy of the project, so that its code can be changed, with an engine that the test wrote."""
+class ForkServer:
+    """A fork server of a copy of the project, so that its code can be changed, with an engine that the test wrote."""
 
     folder: Path
     project: Path
@@ -43,7 +47,7 @@ class Warm:
             env=self.environment,
         )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline().strip() == "warm"
+        assert self.process.stdout.readline().strip() == READY_LINE
 
     @property
     def socket(self) -> Path:
@@ -51,7 +55,7 @@ class Warm:
 
     def client(self, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(CLIENT), str(self.socket)],
+            [sys.executable, "-I", "-S", str(CLIENT), str(self.socket), ENGINE],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,7 +73,7 @@ class Warm:
             self.process.wait(20)
 
 
-ENGINE = """
+STAND_IN = """
 import os, pathlib, random, signal, sys, threading, time
 
 def __getattr__(name):
@@ -100,7 +104,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     folder = tmp_path_factory.mktemp("w")
     project = folder / "project"
     for room in ("webui", "store", "gpu", "blocks", "tasks", "flows", "deployments", "worker"):
@@ -109,13 +113,13 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
     (project / "engine").mkdir()
     # An engine in place of Prefect's, found by name like that one: the client and the server do not know it.
     (project / "sitecustomize.py").write_text(SITE.format(engine=str(project / "engine" / "engine.py")))
-    (project / "engine" / "engine.py").write_text(ENGINE)
+    (project / "engine" / "engine.py").write_text(STAND_IN)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
     environment |= {"PYTHONPATH": str(project), "PREFECT_HOME": str(folder / "prefect"), "DARKROOM_HOME": str(folder)}
-    warm = Warm(folder, project, environment)
-    warm.start()
-    yield warm
-    warm.stop()
+    running = ForkServer(folder, project, environment)
+    running.start()
+    yield running
+    running.stop()
 
 
 SITE = """
@@ -129,7 +133,7 @@ sys.meta_path.insert(0, Engine())
 
 
 @pytest.fixture
-def warm(started: Warm) -> Warm:
+def server(started: ForkServer) -> ForkServer:
     if started.process.poll() is not None:
         started.socket.unlink(missing_ok=True)
         started.start()
@@ -142,17 +146,17 @@ def said(output: str, word: str) -> str:
 
 
 @pytest.mark.parametrize(("kind", "code"), [("0", 0), ("3", 3), ("fail", 1), ("abort", -signal.SIGABRT)])
-def test_the_exit_code_is_the_runs(warm: Warm, kind: str, code: int) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID=kind)
+def test_the_exit_code_is_the_runs(server: ForkServer, kind: str, code: int) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID=kind)
     output, _ = client.communicate(timeout=30)
     assert client.returncode == code, output
     assert int(said(output, "pid")) != client.pid, "it started cold"
 
 
-def test_a_run_sees_what_its_client_had(warm: Warm) -> None:
-    first, _ = warm.client(PREFECT__FLOW_RUN_ID="0", MINE="yours", PATH="/nowhere").communicate(timeout=30)
-    second, _ = warm.client(PREFECT__FLOW_RUN_ID="0").communicate(timeout=30)
-    assert said(first, "cwd") == str(warm.folder)
+def test_a_run_sees_what_its_client_had(server: ForkServer) -> None:
+    first, _ = server.client(PREFECT__FLOW_RUN_ID="0", MINE="yours", PATH="/nowhere").communicate(timeout=30)
+    second, _ = server.client(PREFECT__FLOW_RUN_ID="0").communicate(timeout=30)
+    assert said(first, "cwd") == str(server.folder)
     assert (said(first, "mine"), said(first, "path")) == ("yours", "/nowhere")
     assert said(second, "mine") == "None", "an environment stayed from the run before"
     assert said(first, "threads") == "1"
@@ -160,8 +164,8 @@ def test_a_run_sees_what_its_client_had(warm: Warm) -> None:
     assert int(said(first, "fds")) <= 5, "it inherited the server's sockets"
 
 
-def test_sigterm_is_passed_on(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="sleep")
+def test_sigterm_is_passed_on(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="sleep")
     assert client.stdout is not None
     until("it waits", lambda: "waiting" in client.stdout.readline())
     client.terminate()
@@ -170,54 +174,53 @@ def test_sigterm_is_passed_on(warm: Warm) -> None:
     assert client.returncode == 7
 
 
-def test_a_killed_client_leaves_no_run(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="sleep")
+def test_a_killed_client_leaves_no_run(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="sleep")
     assert client.stdout is not None
     until("it waits", lambda: "waiting" in client.stdout.readline())
-    (child,) = warm.children()
+    (child,) = server.children()
     client.kill()
     client.wait(10)
     until("the run is gone", lambda: not child.is_running())
 
 
-def test_a_killed_run_kills_its_client(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="sleep")
+def test_a_killed_run_kills_its_client(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="sleep")
     assert client.stdout is not None
     until("it waits", lambda: "waiting" in client.stdout.readline())
-    warm.children()[0].kill()
+    server.children()[0].kill()
     client.communicate(timeout=30)
     assert client.returncode == -signal.SIGKILL
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
-def test_a_killed_warm_process_leaves_no_run_and_the_next_starts_cold(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="sleep")
+def test_a_killed_fork_server_leaves_no_run_and_the_next_starts_cold(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="sleep")
     assert client.stdout is not None
     until("it waits", lambda: "waiting" in client.stdout.readline())
-    (child,) = warm.children()
-    warm.process.kill()
-    warm.process.wait(10)
+    (child,) = server.children()
+    server.process.kill()
+    server.process.wait(10)
     client.communicate(timeout=30)
     assert client.returncode == 1
     until("the run is gone", lambda: not child.is_running())
-    cold = warm.client(PREFECT__FLOW_RUN_ID="3")
+    cold = server.client(PREFECT__FLOW_RUN_ID="3")
     output, _ = cold.communicate(timeout=60)
     assert cold.returncode == 3
     assert int(said(output, "pid")) == cold.pid, "the client itself becomes the run"
 
 
-def test_other_settings_start_cold(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="0", PREFECT_LOGGING_LEVEL="DEBUG")
+def test_other_settings_start_cold(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="0", PREFECT_LOGGING_LEVEL="DEBUG")
     output, _ = client.communicate(timeout=60)
     assert int(said(output, "pid")) == client.pid
     assert said(output, "mine") == "None"
 
 
-def test_nothing_is_left_of_many_runs(warm: Warm) -> None:
-    process = psutil.Process(warm.process.pid)
+def test_nothing_is_left_of_many_runs(server: ForkServer) -> None:
+    process = psutil.Process(server.process.pid)
 
     def some() -> None:
-        clients = [warm.client(PREFECT__FLOW_RUN_ID="0") for _ in range(10)]
+        clients = [server.client(PREFECT__FLOW_RUN_ID="0") for _ in range(10)]
         for client in clients:
             client.communicate(timeout=60)
             assert client.returncode == 0
@@ -231,24 +234,92 @@ def test_nothing_is_left_of_many_runs(warm: Warm) -> None:
     assert process.memory_info().rss <= 1.05 * before[1]
 
 
-def test_changed_code_starts_cold_and_then_anew(warm: Warm) -> None:
-    os.utime(warm.project / "gpu" / "lease.py", (1, 1))
-    client = warm.client(PREFECT__FLOW_RUN_ID="0")
+def test_changed_code_starts_cold_and_then_anew(server: ForkServer) -> None:
+    os.utime(server.project / "gpu" / "lease.py", (1, 1))
+    client = server.client(PREFECT__FLOW_RUN_ID="0")
     output, _ = client.communicate(timeout=60)
     assert int(said(output, "pid")) == client.pid, "it ran old code"
-    assert warm.process.wait(20) == 75
+    assert server.process.wait(20) == 75
 
 
-def test_the_warm_process_outlives_its_worker_until_its_runs_are_over(warm: Warm) -> None:
-    client = warm.client(PREFECT__FLOW_RUN_ID="sleep")
-    assert client.stdout is not None and warm.process.stdin is not None
+def test_the_fork_server_outlives_its_worker_until_its_runs_are_over(server: ForkServer) -> None:
+    client = server.client(PREFECT__FLOW_RUN_ID="sleep")
+    assert client.stdout is not None and server.process.stdin is not None
     until("it waits", lambda: "waiting" in client.stdout.readline())
-    warm.process.stdin.close()
-    late = warm.client(PREFECT__FLOW_RUN_ID="3")
+    server.process.stdin.close()
+    late = server.client(PREFECT__FLOW_RUN_ID="3")
     late.communicate(timeout=60)
     assert late.returncode == 3
-    assert warm.process.poll() is None
+    assert server.process.poll() is None
     client.terminate()
     client.communicate(timeout=30)
     assert client.returncode == 7
-    assert warm.process.wait(20) == 0
+    assert server.process.wait(20) == 0
+
+
+def test_a_client_that_gave_up_is_not_forked_for(server: ForkServer) -> None:
+    """The server is stopped for longer than a client waits, and finds its request when it goes on."""
+    server.process.send_signal(signal.SIGSTOP)
+    client = server.client(PREFECT__FLOW_RUN_ID="0")
+    assert client.wait(60) == 0, "it started cold"
+    server.process.send_signal(signal.SIGCONT)  # until then the socket holds the client's output open
+    output, _ = client.communicate(timeout=60)
+    assert output.split().count("pid") == 1 and int(said(output, "pid")) == client.pid
+    after = server.client(PREFECT__FLOW_RUN_ID="sleep")  # the server takes its clients in order
+    assert after.stdout is not None
+    until("it waits", lambda: "waiting" in after.stdout.readline())
+    assert len(server.children()) == 1, "the run of the client that gave up was started a second time"
+    after.terminate()
+    after.communicate(timeout=30)
+
+
+def test_a_client_that_dies_before_it_confirms_gets_no_fork(server: ForkServer) -> None:
+    with socket.socket(socket.AF_UNIX) as link, (server.folder / "output").open("w") as output:
+        link.settimeout(30)
+        link.connect(str(server.socket))
+        run = server.environment | {"PREFECT__FLOW_RUN_ID": "0"}
+        request = b"\0".join([b"/", *(f"{name}={value}".encode() for name, value in run.items())])
+        socket.send_fds(link, [len(request).to_bytes(4, "little")], [output.fileno()] * 3)
+        link.sendall(request)
+        assert link.recv(1) == b"r"
+    after = server.client(PREFECT__FLOW_RUN_ID="0")
+    after.communicate(timeout=30)
+    assert after.returncode == 0
+    assert (server.folder / "output").read_text() == ""
+
+
+def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The first start of the fork server only prints something and hangs."""
+    script = tmp_path / "server"
+    script.write_text(HANGS_ONCE.format(marker=tmp_path / "marker", python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr(fork, "SERVER", (str(script),))
+    monkeypatch.setattr(fork, "READY_WITHIN", 1.0)
+    monkeypatch.setattr(fork, "PAUSES", (0.01, 0.01))
+
+    others = set(psutil.Process().children())
+
+    async def start() -> tuple[str, str]:
+        server = fork.ForkServer()
+        before = server.command
+        keeps = asyncio.create_task(server.keep_running())
+        await asyncio.wait_for(server.ready.wait(), 60)
+        after = server.command
+        keeps.cancel()
+        await asyncio.gather(keeps, return_exceptions=True)
+        async with asyncio.timeout(60):
+            while set(psutil.Process().children()) - others:  # it ends with its standard input
+                await asyncio.sleep(0.01)
+        return before, after
+
+    before, after = asyncio.run(start())
+    assert before == fork.COLD_START
+    assert "fork_client" in after
+
+
+HANGS_ONCE = """#!/bin/sh
+echo something else
+[ -e {marker} ] || {{ touch {marker}; exec sleep 600; }}
+echo "fork server: ready"
+exec cat
+"""

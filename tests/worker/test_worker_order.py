@@ -11,6 +11,47 @@ from tests.servers import Prefect, until
 from webui.embedded.server import EmbeddedWebUI
 
 
+@pytest.fixture
+def two_at_once(deployed: Prefect) -> Iterator[None]:
+    """Look-ahead: the pool hands out two runs."""
+    deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": 2})
+    yield
+    deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": 1})
+
+
+def on_the_gpu(painter: EmbeddedWebUI, runs: list[str]) -> list[str]:
+    """The runs in the order of their requests; a run's task ids hold its id's begin."""
+    begins = {run[:8]: run for run in runs}
+    tasks = [body["force_task_id"] for _, _, _, body in painter.requests.of("POST", "/sdapi/v1/txt2img") if body]
+    found = [begins.get(task.removeprefix("task(darkroom-")[:8], "") for task in tasks]
+    return [run for run in dict.fromkeys(found) if run]
+
+
+# Before the worker of this module: these two start their own, and find the pool idle.
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_of_two_runs_handed_out_at_once_the_first_has_the_gpu_first(deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    """The first starts cold, seconds later than a warm start."""
+    slow = deployed.queue(name="slow", env={"PREFECT_LOGGING_LEVEL": "WARNING"})
+    runs = [slow, deployed.queue(name="quick")]
+    with deployed.worker():
+        for run in runs:
+            assert deployed.ends(run) == "COMPLETED"
+    assert on_the_gpu(painter, runs) == runs
+
+
+@pytest.mark.usefixtures("two_at_once")
+def test_an_idle_pool_with_look_ahead_loads_each_checkpoint_once(deployed: Prefect, painter: EmbeddedWebUI) -> None:
+    names = ["oil", "ink", "oil", "ink", "oil", "ink"]
+    runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(names)]
+    with deployed.worker():
+        for run in runs:
+            assert deployed.ends(run) == "COMPLETED"
+    checkpoints = [names[runs.index(run)] for run in on_the_gpu(painter, runs)]
+    assert checkpoints in (["oil"] * 3 + ["ink"] * 3, ["ink"] * 3 + ["oil"] * 3)
+
+
 @pytest.fixture(scope="module")
 def warm_worker(deployed: Prefect) -> Iterator[Child]:
     with deployed.worker(PREFECT_WORKER_QUERY_SECONDS="60") as child:
