@@ -21,6 +21,8 @@ from prefect.settings import Settings, get_current_settings
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from deployments.bootstrap import POOL
+from services.process import appending_to
+from store.settings import settings
 from worker.fork import COLD_START
 from worker.order import Planner
 
@@ -44,7 +46,8 @@ class Configuration(ProcessJobConfiguration):
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
     ) -> None:
-        self.command = self.command or type(self).start()
+        # Not into the worker's pipe: the run goes on when the worker dies.
+        self.command = self.command or appending_to(settings().home / "logs" / "runs.log", type(self).start())
         super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
         if deployment is not None and is_installed(deployment):
             self.env[ENTRYPOINT] = deployment.entrypoint

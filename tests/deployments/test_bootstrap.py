@@ -86,6 +86,20 @@ def test_the_webui_follows_only_what_is_set(deployed: Prefect, painter: Embedded
     assert (found["base_url"], found["user"]) == (painter.url, "me")
 
 
-def test_look_ahead_makes_it_two_at_a_time(deployed: Prefect, again) -> None:
-    assert again(DARKROOM_LOOKAHEAD="1").returncode == 0
-    assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == 2
+def test_look_ahead_makes_it_two_at_a_time_and_back(deployed: Prefect, again) -> None:
+    for setting, limit in (("1", 2), ("0", 1)):
+        assert again(DARKROOM_LOOKAHEAD=setting).returncode == 0
+        assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == limit
+
+
+@pytest.mark.parametrize("users", [3, None])
+def test_a_limit_that_the_user_set_stays(deployed: Prefect, again, users: int | None) -> None:
+    assert again().returncode == 0
+    deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": users})
+    try:
+        for setting in ("0", "1"):
+            done = again(DARKROOM_LOOKAHEAD=setting)
+            assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == users
+            assert "as set in Prefect" in done.stdout
+    finally:
+        deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": 1})
