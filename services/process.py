@@ -67,14 +67,12 @@ class Child:
             ChildDied: it is gone.
         """
         if not self.alive:
-            raise ChildDied("\n  ".join([f"{self.how_it_ended()}. The end of {self.log}:", *self._tail()]))
+            tail = self.since_start().splitlines()[-TAIL:]
+            raise ChildDied("\n  ".join([f"{self.how_it_ended()}. The end of {self.log}:", *tail]))
 
     def how_it_ended(self) -> str:
         code = self._process.wait()
         return f"{self.name} was killed by signal {-code}" if code < 0 else f"{self.name} ended with exit code {code}"
-
-    def _tail(self) -> list[str]:
-        return self.since_start().splitlines()[-TAIL:]
 
     def listens_on(self, port: int) -> bool:
         """Whether it, or a child of its, has the TCP port."""

@@ -7,9 +7,9 @@ import json
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -177,14 +177,9 @@ class Stack:
     def _start_server(self, port: int) -> None:
         url = os.environ[API] = f"http://127.0.0.1:{port}/api"
         use(own_prefect(url))
-        # Whoever took the port after we looked would answer as well: it has to be ours.
-        self._start(
-            "the Prefect server",
-            server_on(port),
-            "prefect-server.log",
-            lambda child: child.listens_on(port) and _answers(f"{url}/health"),
-            SERVER_READY,
-        )
+        # It listens once it has started. Not a request: another program that took the port would answer as well.
+        ready = partial(Child.listens_on, port=port)
+        self._start("the Prefect server", server_on(port), "prefect-server.log", ready, SERVER_READY)
 
     def _start_webui(self, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
@@ -272,11 +267,3 @@ def _living(processes: list[tuple[int, float]]) -> Iterator[psutil.Process]:
             process = psutil.Process(pid)
             if abs(process.create_time() - created) < 1:  # else the number went to somebody else
                 yield process
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -65,12 +65,15 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
 
 
 def children_that_run() -> list[psutil.Process]:
-    """The runs' processes that this worker started."""
+    """The runs' processes that this worker started, or one of its name before it that died."""
     found = []
-    for child in psutil.Process().children():
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if "PREFECT__FLOW_RUN_ID" in child.environ():
-                found.append(child)
+            environment = process.environ()
+            ours = environment.get("PREFECT__WORKER_NAME") == worker_name()
+            here = environment.get("PREFECT_API_URL") == os.environ.get("PREFECT_API_URL")
+            if ours and here and "PREFECT__FLOW_RUN_ID" in environment:
+                found.append(process)
     return found
 
 
