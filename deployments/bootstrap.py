@@ -36,7 +36,7 @@ READY_WITHIN = 90.0  # seconds; a first start creates the database, and a small 
 Say = Callable[[str], None]
 
 
-class NotReady(RuntimeError):
+class NotReady(TimeoutError):
     """Prefect's API did not answer in time."""
 
 

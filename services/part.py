@@ -41,7 +41,11 @@ class Part:
         return Child(self.name, [sys.executable, "-m", *self._module], log=self._log, env=os.environ)
 
     def keep_alive(self, say: Say) -> bool:
-        """Start it again when it has ended and its pause is over; returns whether it was. Never blocks."""
+        """Start it again when it has ended and its pause is over; returns whether it was. Never blocks.
+
+        Raises:
+            OSError: it could not be started; the next call begins the next pause.
+        """
         self._earlier = [child for child in self._earlier if child.has_group]
         if self.child.alive or self.given_up:
             return False

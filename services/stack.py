@@ -201,8 +201,11 @@ class Stack:
     def keep_alive(self) -> None:
         """One look at the parts: start again what has ended, when its pause is over."""
         for part in self.parts:
-            if part.keep_alive(self._say):
-                self._write()
+            try:
+                if part.keep_alive(self._say):
+                    self._write()
+            except OSError as error:  # no memory, a full disk: the other parts stay up
+                self._say(f"{part.name}: {error}")
 
     def close(self) -> None:
         """Stop the parts, the last one first: the worker still needs the server."""
@@ -265,5 +268,5 @@ def _living(processes: list[tuple[int, float]]) -> Iterator[psutil.Process]:
     for pid, created in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            if abs(process.create_time() - created) < 1:  # else the number went to somebody else
+            if abs(process.create_time() - created) < 1:  # else the pid was given to another process
                 yield process

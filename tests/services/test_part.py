@@ -71,6 +71,26 @@ def test_the_pause_grows_and_after_the_last_try_the_part_is_left(
     part.stop()
 
 
+def test_a_part_that_the_system_cannot_start_leaves_the_others_alone(
+    module: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    one = stack.Stack(said.append)
+    one._start("the part", [module, "0"], "log", _serves, 30)
+    one._start("the other", [module, "0"], "other", _serves, 30)
+    try:
+        one.parts[0].child.kill()
+        monkeypatch.setattr(parts, "FIRST_PAUSE", 0.0)
+        monkeypatch.setattr(parts.sys, "executable", str(home / "no-python"))
+        until("it is said", lambda: one.keep_alive() or [line for line in said if "No such file" in line], 30)
+        assert one.parts[1].child.alive
+        monkeypatch.undo()
+        monkeypatch.setenv("PYTHONPATH", str(home.parent))
+        until("it is started again", lambda: one.keep_alive() or one.parts[0].child.alive, 30)
+    finally:
+        one.close()
+
+
 def test_what_a_dead_part_left_running_goes_when_the_part_is_stopped(tmp_path: Path) -> None:
     """As a run does that the worker started: it lives on, until all is stopped."""
     leave = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'input()'], stdin=-1)"
