@@ -39,6 +39,7 @@ INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
 GRACE = timedelta(seconds=5)  # a state is older than its process by this much at most: the process is being started
 START_GRACE = timedelta(seconds=30)  # the same for a run that is being submitted
 CANCEL_GRACE = timedelta(seconds=5)  # Prefect's own cancel comes at once, if it comes
+CANCELLED_WITHIN = 8.0  # seconds for a run to interrupt its WebUI and end
 KILL_GRACE = timedelta(seconds=35)  # Prefect's own patience, and a little
 WORKER_LABEL = "prefect.worker.name"
 
@@ -116,6 +117,10 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
     elif processes and age > CANCEL_GRACE:
         with contextlib.suppress(psutil.Error):
             processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE and os.name == "posix" else signal.SIGTERM)
+        # No worker has told the process that this is a cancel, so it ends as Crashed.
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, processes[:1], timeout=CANCELLED_WITHIN)
+        if gone:
+            await client.set_flow_run_state(run.id, Cancelled(message="cancelled"), force=True)
 
 
 class OrphanedJobs:
