@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from services.environment import API, QUIET, own_prefect, quick_clients, use
+from services.environment import API, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
 
@@ -61,27 +61,11 @@ def _leave(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def find_prefect() -> str | None:
-    """Point this process at a Prefect server: the user's, else that of a running ``darkroom up``; None: there is none.
-
-    Returns its API's address.
-    """
-    from services.stack import running
-
-    if not os.environ.get(API):
-        up = running()
-        if up is None:
-            return None
-        use(own_prefect(up.api_url))
-    use(QUIET | quick_clients(os.environ[API]))
-    return os.environ[API]
-
-
 def _need_prefect() -> str:
-    if (api := find_prefect()) is None:
-        complain(
-            "No Prefect server: run `darkroom up` in another terminal, or set PREFECT_API_URL=http://host:4200/api"
-        )
+    from services.stack import find_prefect
+
+    if (api := find_prefect(say)) is None:
+        complain("No Prefect server: run `darkroom up` in another terminal, or `prefect config set PREFECT_API_URL=…`")
         raise SystemExit(2)
     return api
 
@@ -130,7 +114,7 @@ def run(
                 stack = exits.enter_context(Stack(say))
             else:
                 _need_prefect()
-            return _run(file, stack.check if stack else lambda: None)
+            return _run(file, stack.keep_alive if stack else lambda: None)
     except Stopped:
         say("stopped")
         return 130
@@ -263,7 +247,9 @@ def plan() -> int:
 @app.command
 def check() -> int:
     """Is everything there that a job needs? Each line says ok, or what to do."""
-    api = find_prefect()
+    from services.stack import find_prefect
+
+    api = find_prefect(say)
     from cli.check import check_all
 
     return check_all(api, say)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
+from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
 from blocks import connection, gallery
@@ -22,12 +23,13 @@ from deployments.saved import NotSaved, Say, leftovers, remove, save
 from store.settings import settings
 
 POOL = "gpu"
+LIMIT_SET_LAST = "darkroom_pool_limit"  # name of a Prefect variable
 DEPLOYMENT = "generate/generate"
 ORIGIN = "prefect.yaml"
 READY_WITHIN = 90.0  # seconds; a first start creates the database, and a small machine is slow at it
 
 
-class NotReady(RuntimeError):
+class NotReady(TimeoutError):
     """Prefect's API did not answer in time."""
 
 
@@ -69,7 +71,11 @@ def wait_for_api(client: SyncPrefectClient, within: float = READY_WITHIN) -> Non
 
 
 def ensure_pool(client: SyncPrefectClient, say: Say) -> None:
-    """The pool ``gpu``, with a limit of one run, or two with look-ahead. Its pause is the user's."""
+    """The pool ``gpu``, with a limit of one run at a time, or two with look-ahead.
+
+    Its pause is the user's, and so is its limit once it is another than the one that we set last, which the Prefect
+    variable ``darkroom_pool_limit`` holds.
+    """
     limit = 2 if settings().lookahead else 1
     try:
         pool = client.read_work_pool(POOL)
@@ -84,11 +90,18 @@ def ensure_pool(client: SyncPrefectClient, say: Say) -> None:
                 concurrency_limit=limit,
             )
         )
+        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
         say(f"work pool {POOL}: created, {limit} at a time")
         return
-    if pool.concurrency_limit != limit:
+    if pool.concurrency_limit == limit:
+        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
+    elif pool.concurrency_limit is not None and pool.concurrency_limit == Variable.get(LIMIT_SET_LAST):
         client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=limit))
+        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
         say(f"work pool {POOL}: {limit} at a time")
+    else:
+        found = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} at a time"
+        say(f"work pool {POOL}: {found}, as set in Prefect; set {limit} there to have DARKROOM_LOOKAHEAD decide again")
     if pool.is_paused:
         say(f"work pool {POOL} is paused, and stays so until you resume it")
 

@@ -1,28 +1,28 @@
-"""The environment that Prefect needs, set before Prefect is imported."""
+"""Which Prefect API this process works with, and the environment variables that follow from it.
+
+They are read by Prefect when it is imported, so they are set before that where possible.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-import zoneinfo
-from pathlib import Path
+import sys
+from collections.abc import Callable
 
-import certifi
-
-from store.files import write_whole
+import flows  # noqa: F401  (imported before Prefect: it points PREFECT_HOME into the project)
 from store.settings import settings
 
 API = "PREFECT_API_URL"
 
-# Prefect checks each timetable of each deployment that it reads or answers against the names of all time zones, for
-# which Python opens 600 files (5 ms); from the package tzdata alone it reads one.
-QUICK_ZONES = {"PYTHONTZPATH": ""}
-# The server writes down what tasks do, each event by itself: 20 ms for three of them a task, on the one core that also
-# hands out the next run. Within a second they come in groups, and a group costs as much as one.
 SERVER = {
-    **QUICK_ZONES,
+    # By default the server writes each task's events in a transaction of their own, 20 ms per task on the core that
+    # also hands out the next run. Collected for up to a second, a group costs as much as one event.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # Prefect's clients ask for the last minute's events when they subscribe. The process that watches a retried run
+    # for its cancellation would get the cancellation of the attempt before, and end it. What a subscriber misses
+    # while it connects, the worker finds by looking at the runs (worker/recovery.py).
+    "PREFECT_SERVER_EVENTS_MAXIMUM_WEBSOCKET_BACKFILL": "PT0S",
 }
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -30,7 +30,6 @@ QUIET = {
     "PREFECT_CLI_PROMPT": "false",
     # Each run would ask three times whether the server has the version that its worker works with.
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
-    **QUICK_ZONES,
 }
 
 
@@ -38,35 +37,37 @@ def own_prefect(api_url: str) -> dict[str, str]:
     """What every process needs that works with the Prefect server that we start ourselves."""
     return {
         API: api_url,
-        # The pages ask the API at this address, which is right only for port 4200 by default.
-        "PREFECT_SERVER_UI_API_URL": api_url,
-        # Database, results and profiles in the project, never in the user's home folder.
+        # Database and results in the project, not in the user's home folder.
         "PREFECT_HOME": str(settings().prefect_home),
         **SERVER,
         **QUIET,
-        **quick_clients(api_url),
     }
-
-
-def quick_clients(api_url: str) -> dict[str, str]:
-    """Spares Prefect's clients the world's certificates where the API is asked in plain HTTP, which needs none.
-
-    Each client reads the whole bundle when it is made, 20 ms on one core (``ssl.create_default_context``), and a run
-    makes seven, most of them on its way to the GPU. One certificate is the least that the file may hold.
-    """
-    if not api_url.startswith("http://"):
-        return {}
-    path = settings().home / "one-certificate.pem"
-    if not path.exists():
-        bundle = Path(certifi.where()).read_text()
-        one = re.search(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", bundle, re.DOTALL)
-        assert one is not None
-        write_whole(path, one.group().encode())
-    return {"PREFECT_API_SSL_CERT_FILE": str(path)}
 
 
 def use(variables: dict[str, str]) -> None:
     """Set them for this process and its children; what the user set stays."""
     for name, value in variables.items():
         os.environ.setdefault(name, value)
-    zoneinfo.reset_tzpath()  # pydantic has imported it, and it reads its variable at the import
+    if "prefect.context" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
+
+
+def configured_api(say: Callable[[str], None]) -> str | None:
+    """The address of the API that the user chose; None: there is none.
+
+    The environment variable comes first, then whatever else Prefect reads: the active profile (``prefect config set``,
+    ``prefect cloud login``), ``.env``, ``prefect.toml``; ``say`` is told which. The address is put into the environment
+    for our children; a key or a password stays where Prefect reads it.
+    """
+    if os.environ.get(API):
+        return os.environ[API]
+    from prefect.context import get_settings_context
+
+    context = get_settings_context()
+    url = context.settings.api.url
+    if url:
+        say(f"Prefect: {url}, from Prefect's own settings (profile {context.profile.name!r}, .env or prefect.toml)")
+        use({API: url})
+    return url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-STOP_WITHIN = 15.0  # seconds between asking and killing; a run interrupts its WebUI and says goodbye in that time
+STOP_WITHIN = 15.0  # seconds between SIGTERM and SIGKILL; in that time a run interrupts its WebUI and the worker ends
 TAIL = 15  # lines of a log that go into an error
 
 
@@ -65,10 +66,13 @@ class Child:
         Raises:
             ChildDied: it is gone.
         """
-        if (code := self._process.poll()) is not None:
-            lines = self.since_start().splitlines()[-TAIL:]
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-            raise ChildDied("\n  ".join([f"{self.name} {how}. The end of {self.log}:", *lines]))
+        if not self.alive:
+            tail = self.since_start().splitlines()[-TAIL:]
+            raise ChildDied("\n  ".join([f"{self.how_it_ended()}. The end of {self.log}:", *tail]))
+
+    def how_it_ended(self) -> str:
+        code = self._process.wait()
+        return f"{self.name} was killed by signal {-code}" if code < 0 else f"{self.name} ended with exit code {code}"
 
     def listens_on(self, port: int) -> bool:
         """Whether it, or a child of its, has the TCP port."""
@@ -103,12 +107,30 @@ class Child:
 
     def kill(self) -> None:
         """End it and all of its group, now."""
-        if os.name == "posix":
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        elif self.alive:
-            self._process.kill()
+        self._signal_group(signal.SIGKILL)
         self._process.wait()
+
+    @property
+    def has_group(self) -> bool:
+        """Whether a process of its group is there; it may outlive the first one."""
+        return self._signal_group(0)
+
+    def _signal_group(self, number: int) -> bool:
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):  # macOS: not permitted where only zombies are left
+            return False
+        return True
+
+
+def appending_to(log: Path, command: str) -> str:
+    """The command line, run by a shell that appends its output to ``log`` and then becomes it.
+
+    A pipe to the process that started it would break when that dies, and rich, which prints Prefect's log lines, ends
+    the program then.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return shlex.join(["sh", "-c", f"exec {command} >>{shlex.quote(str(log))} 2>&1"])
 
 
 def free_port(preferred: int) -> int:

@@ -5,29 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
-from services.environment import API, own_prefect, use
-from services.process import Child, free_port
+from services.environment import API, QUIET, configured_api, own_prefect, use
+from services.part import Part, Say
+from services.process import Child, ChildDied, free_port
 from store.files import write_whole
 from store.locks import Held, hold
 from store.settings import settings
 
 SERVER_PORT = 4200  # Prefect's own
 WEBUI_PORT = 7861  # beside a real WebUI's 7860
+PORT_TRIES = 5  # another program may take a port between our look and the start on it
 SERVER_READY = 120.0  # seconds; the first start creates the database
 WEBUI_READY = 60.0
 WORKER_READY = 60.0
-CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to say goodbye
-Say = Callable[[str], None]
+CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to end
+READY_LINE = "darkroom worker: ready"
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Addresses:
 
     pid: int
     api_url: str = ""
+    own_server: bool = False  # whether the Prefect server is one of the parts
     webui_url: str = ""
     embedded: str = ""  # the embedded WebUI's address, where we ever started one
     processes: list[tuple[int, float]] = field(default_factory=list)  # pid and time of creation
@@ -68,8 +70,22 @@ def last_addresses() -> Addresses | None:
         return None
 
 
+def find_prefect(say: Say) -> str | None:
+    """Point this process at a Prefect API; returns its address, None where there is none.
+
+    ``PREFECT_API_URL`` comes first, then a running ``darkroom up``, then what else Prefect reads (its profile, files).
+    """
+    up = None if os.environ.get(API) else running()
+    if up is not None:
+        use(own_prefect(up.api_url) if up.own_server else {API: up.api_url})
+    elif configured_api(say) is None:
+        return None
+    use(QUIET)
+    return os.environ[API]
+
+
 class Stack:
-    """Starts what is missing and stops it again; a context manager.
+    """Starts what is missing, keeps it alive, and stops it again; a context manager.
 
     Args:
         say: called with a line for each thing that a person should know.
@@ -77,7 +93,7 @@ class Stack:
 
     def __init__(self, say: Say) -> None:
         self._say = say
-        self.children: list[Child] = []
+        self.parts: list[Part] = []
         self.addresses = Addresses(os.getpid())
         self._lock: Held | None = None
 
@@ -85,13 +101,13 @@ class Stack:
         self._lock = _take_lock()
         deadline = time.monotonic() + CLOSED_WITHIN
         while self._lock is None and time.monotonic() < deadline and running() is None:
-            time.sleep(0.1)  # the one before us is on its way out
+            time.sleep(0.1)  # the stack before this one is being stopped
             self._lock = _take_lock()
         if self._lock is None:
             raise AlreadyUp("darkroom is up already for this project: use it, or stop it first (Ctrl-C there)")
         try:
             before = last_addresses()
-            _end_leftovers(before, self._say)
+            _end_left_over(before, self._say)
             self.addresses.embedded = before.embedded if before else ""
             self._open()
         except BaseException:
@@ -103,103 +119,116 @@ class Stack:
         self.close()
 
     def _open(self) -> None:
-        self._start_server()
+        configured = configured_api(self._say)
+        if configured is None:
+            self._on_free_port("the Prefect server", SERVER_PORT, self._start_server)
+        self.addresses.api_url, self.addresses.own_server = os.environ[API], configured is None
         # Only now: importing Prefect reads the environment.
         from prefect.client.orchestration import get_client
 
-        from deployments.bootstrap import bootstrap, saved_webui, wait_for_api
+        from deployments.bootstrap import POOL, bootstrap, saved_webui, wait_for_api
 
         with get_client(sync_client=True) as client:
             wait_for_api(client)
         block = saved_webui()
-        if settings().webui_url:
-            self.addresses.webui_url = settings().webui_url
+        ours = (self.addresses.embedded, f"http://127.0.0.1:{WEBUI_PORT}")
+        if settings().webui_url or (block is not None and block.base_url not in ours):
             bootstrap(say=self._say)
-        elif block is not None and block.base_url not in (self.addresses.embedded, f"http://127.0.0.1:{WEBUI_PORT}"):
-            self.addresses.webui_url = block.base_url
-            bootstrap(say=self._say)
+            self._ask_webui()
         else:
-            self._start_webui()
+            self._on_free_port("the embedded WebUI", WEBUI_PORT, self._start_webui)
             bootstrap(self.addresses.webui_url, say=self._say)
-        self._start_worker()
-        self._write()
-
-    def _start_server(self) -> None:
-        if os.environ.get(API):
-            self.addresses.api_url = os.environ[API]
-            return
-        port = free_port(SERVER_PORT)
-        if port != SERVER_PORT:
-            self._say(f"port {SERVER_PORT} is taken: Prefect gets {port}")
-        self.addresses.api_url = f"http://127.0.0.1:{port}/api"
-        use(own_prefect(self.addresses.api_url))
-        server = self._start("the Prefect server", *server_on(port), log="prefect-server.log")
-        # Whoever took the port after we looked would answer as well: it has to be ours.
-        server.wait_until(lambda: server.listens_on(port) and _answers(f"{os.environ[API]}/health"), SERVER_READY)
-
-    def _start_webui(self) -> None:
-        port = free_port(WEBUI_PORT)
-        if port != WEBUI_PORT:
-            self._say(f"port {WEBUI_PORT} is taken: the embedded WebUI gets {port}")
-        url = f"http://127.0.0.1:{port}"
-        folder = str(settings().home / "webui")
-        arguments = ["webui.embedded", "--port", str(port), "--folder", folder]
-        child = self._start("the embedded WebUI", *arguments, log="webui.log")
-        child.wait_until(lambda: url in child.since_start(), WEBUI_READY)
-        self.addresses.webui_url = self.addresses.embedded = url
-
-    def _start_worker(self) -> None:
-        # Never left out because Prefect says that a worker is online: it says so for 90 s after one has gone.
-        from deployments.bootstrap import POOL
-
-        child = self._start("the worker", "cli.app", "worker", log="worker.log")
-        child.wait_until(lambda: READY_LINE in child.since_start(), WORKER_READY)
+        # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
+        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE), WORKER_READY)
         self._say(f"worker: waiting for runs in the pool {POOL}")
 
-    def _start(self, name: str, *module: str, log: str) -> Child:
-        child = Child(name, [sys.executable, "-m", *module], log=settings().home / "logs" / log, env=os.environ)
-        self.children.append(child)
+    def _ask_webui(self) -> None:
+        """Say so where the user's WebUI does not answer. It may be started later, so the rest is started."""
+        from blocks.connection import WebUI
+        from webui.errors import WebUIError
+
+        webui = WebUI.chosen(None)
+        self.addresses.webui_url = webui.base_url
+        client = webui.get_client()
+        try:
+            client.checkpoints()
+        except WebUIError as error:
+            source = "DARKROOM_WEBUI_URL" if settings().webui_url else "the block webui/default"
+            self._say(
+                f"WebUI: {error}\n  The address is from {source}. "
+                "Start that WebUI, or give another address: darkroom up --webui http://host:7860"
+            )
+        finally:
+            client.close()
+
+    def _on_free_port(self, name: str, preferred: int, start: Callable[[int], None]) -> None:
+        """Start a part on its port, or on a free one where another program has it or takes it first."""
+        for tries_left in reversed(range(PORT_TRIES)):
+            port = free_port(preferred)
+            if port != preferred:
+                self._say(f"port {preferred} is taken: {name} gets {port}")
+            try:
+                return start(port)
+            except ChildDied:
+                if not tries_left or free_port(port) == port:
+                    raise
+                self.parts.pop()
+
+    def _start_server(self, port: int) -> None:
+        url = os.environ[API] = f"http://127.0.0.1:{port}/api"
+        use(own_prefect(url))
+        # It listens once it has started. Not a request: another program that took the port would answer as well.
+        ready = partial(Child.listens_on, port=port)
+        self._start("the Prefect server", server_on(port), "prefect-server.log", ready, SERVER_READY)
+
+    def _start_webui(self, port: int) -> None:
+        url = f"http://127.0.0.1:{port}"
+        module = ["webui.embedded", "--port", str(port), "--folder", str(settings().home / "webui")]
+        self._start("the embedded WebUI", module, "webui.log", _wrote(url), WEBUI_READY)
+        self.addresses.webui_url = self.addresses.embedded = url
+
+    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool], within: float) -> None:
+        self.parts.append(Part(name, module, settings().home / "logs" / log))
         self._write()
-        return child
+        child = self.parts[-1].child
+        child.wait_until(lambda: ready(child), within)
 
     def watch(self, stop: threading.Event) -> None:
-        """Return when ``stop`` is set.
-
-        Raises:
-            ChildDied: a part ended by itself.
-        """
+        """Keep the parts alive until ``stop`` is set."""
         while not stop.wait(0.5):
-            self.check()
+            self.keep_alive()
 
-    def check(self) -> None:
-        """
-        Raises:
-            ChildDied: a part ended by itself.
-        """
-        for child in self.children:
-            child.check()
+    def keep_alive(self) -> None:
+        """One look at the parts: start again what has ended, when its pause is over."""
+        for part in self.parts:
+            try:
+                if part.keep_alive(self._say):
+                    self._write()
+            except OSError as error:  # no memory, a full disk: the other parts stay up
+                self._say(f"{part.name}: {error}")
 
     def close(self) -> None:
-        """Stop the parts, the last one first: the worker says goodbye to the server."""
+        """Stop the parts, the last one first: the worker still needs the server."""
         if self._lock is not None:
             self.addresses.closing = True
             self._write()
-        for child in reversed(self.children):
-            child.stop()
-        self.children.clear()
+        for part in reversed(self.parts):
+            part.stop()
+        self.parts.clear()
         if self._lock is not None:
-            self.addresses.processes = []
             self._write()
             self._lock.release()
             self._lock = None
 
     def _write(self) -> None:
+        pids = [part.child.pid for part in self.parts]
         with contextlib.suppress(psutil.NoSuchProcess):
-            self.addresses.processes = [(child.pid, psutil.Process(child.pid).create_time()) for child in self.children]
+            self.addresses.processes = [(pid, psutil.Process(pid).create_time()) for pid in pids]
         write_whole(_record(), json.dumps(asdict(self.addresses)).encode())
 
 
-READY_LINE = "darkroom worker: ready"
+def _wrote(text: str) -> Callable[[Child], bool]:
+    return lambda child: text in child.since_start()
 
 
 def server_on(port: int) -> list[str]:
@@ -219,7 +248,7 @@ def _record() -> Path:
     return settings().home / "up.json"
 
 
-def _end_leftovers(before: Addresses | None, say: Say) -> None:
+def _end_left_over(before: Addresses | None, say: Say) -> None:
     """End the parts of a stack whose owner was killed before it could."""
     left = list(_living(before.processes)) if before else []
     for process in left:
@@ -239,13 +268,5 @@ def _living(processes: list[tuple[int, float]]) -> Iterator[psutil.Process]:
     for pid, created in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
-            if abs(process.create_time() - created) < 1:  # else the number went to somebody else
+            if abs(process.create_time() - created) < 1:  # else the pid was given to another process
                 yield process
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -19,6 +19,10 @@ ENGINE = "prefect.engine"
 # before its first.
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 
+# The environment variable that names the worker that started a run's process. Nothing documented tells it from outside.
+# Buys that a worker which is stopped also ends the runs that the worker before it, killed, has left.
+WORKER_NAME = "PREFECT__WORKER_NAME"
+
 # How the names of the variables begin that Prefect's worker sets for one run; all others are settings, read at the
 # import. Nothing documented lists them. Buys that a fork, which has imported already, is refused a run with other
 # settings.

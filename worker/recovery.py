@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from prefect.states import AwaitingRetry, Cancelled, Failed, Scheduled
 from blocks.connection import WebUI
 from gpu.job import OrphanedJobs
 from webui.client import WebUIClient
-from worker.prefect_internals import RUN_ID, WORKER_LABEL
+from worker.prefect_internals import RUN_ID, WORKER_LABEL, WORKER_NAME
 
 RECOVER_EVERY = 2.0  # seconds
 RESUME_EVERY = 10.0  # seconds
@@ -35,6 +36,7 @@ INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
 GRACE = timedelta(seconds=5)  # a state is older than its process by this much at most: the process is being started
 START_GRACE = timedelta(seconds=30)  # the same for a run that is being submitted
 CANCEL_GRACE = timedelta(seconds=5)  # Prefect's own cancel comes at once, if it comes
+CANCELLED_WITHIN = 8.0  # seconds for a run to interrupt its WebUI and end
 KILL_GRACE = timedelta(seconds=35)  # Prefect kills a cancelled process after 30 s
 CRASHES = "darkroom.crashes"  # label of a run: how often its process died while the worker lived
 MOST_CRASHES = 3  # then it is quarantined
@@ -63,12 +65,15 @@ def processes_of(runs: set[UUID]) -> dict[UUID, list[psutil.Process]]:
 
 
 def processes_of_runs() -> list[psutil.Process]:
-    """The runs' processes that this worker started."""
+    """The runs' processes that this worker started, or one of its name before it that died."""
     found = []
-    for child in psutil.Process().children():
+    for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if RUN_ID in child.environ():
-                found.append(child)
+            environment = process.environ()
+            ours = environment.get(WORKER_NAME) == worker_name()
+            here = environment.get("PREFECT_API_URL") == os.environ.get("PREFECT_API_URL")
+            if ours and here and RUN_ID in environment:
+                found.append(process)
     return found
 
 
@@ -150,6 +155,10 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
     elif processes and age > CANCEL_GRACE:
         with contextlib.suppress(psutil.Error):
             processes[0].send_signal(signal.SIGKILL if age > KILL_GRACE else signal.SIGTERM)
+        # No worker has told the process that this is a cancel, so it ends as Crashed.
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, processes[:1], timeout=CANCELLED_WITHIN)
+        if gone:
+            await client.set_flow_run_state(run.id, Cancelled(message="cancelled"), force=True)
 
 
 def orphaned_jobs() -> OrphanedJobs:

@@ -22,6 +22,8 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.bootstrap import POOL
 from gpu.lease import has_ticket
+from services.process import appending_to
+from store.settings import settings
 from worker.fork import COLD_START
 from worker.order import Planner
 from worker.prefect_internals import CANCEL_REPLAY, allow_own_process_worker
@@ -47,7 +49,8 @@ class Configuration(ProcessJobConfiguration):
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *args: Any, **kwargs: Any
     ) -> None:
-        self.command = self.command or type(self).default_command()
+        # Not into the worker's pipe: the run goes on when the worker dies.
+        self.command = self.command or appending_to(settings().home / "logs" / "runs.log", type(self).default_command())
         super().prepare_for_flow_run(flow_run, deployment, *args, **kwargs)
 
 

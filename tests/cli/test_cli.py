@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -68,25 +67,6 @@ def test_run_start_works_twice_and_leaves_nothing(tmp_path: Path) -> None:
         assert "/runs/flow-run/" in done.stdout
         assert not left_by(tmp_path)
     assert not (Path.home() / ".prefect" / "prefect.db").exists() or (tmp_path / "prefect" / "prefect.db").exists()
-
-
-@pytest.mark.timeout(300)
-def test_up_names_the_part_that_died_and_stops_the_others(tmp_path: Path) -> None:
-    log = tmp_path / "up.log"
-    with log.open("w") as output:
-        up = subprocess.Popen([*DARKROOM, "up"], env=alone(tmp_path), cwd=PROJECT, stdout=output, stderr=output)
-    until("it is up", lambda: "Ctrl-C stops" in log.read_text() or up.poll() is not None, 120)
-    assert up.poll() is None, log.read_text()
-    record = json.loads((tmp_path / "up.json").read_text())
-    second = subprocess.run(
-        [*DARKROOM, "up"], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True, timeout=60
-    )
-    assert second.returncode == 1
-    assert "up already" in second.stderr
-    os.kill(record["processes"][-1][0], signal.SIGKILL)
-    assert up.wait(60) == 1
-    assert "the worker was killed by signal 9" in log.read_text()
-    assert not left_by(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -136,9 +136,23 @@ def test_a_block_that_is_not_valid_is_named_and_can_be_written_anew(
     assert block(deployed, "webui")["data"]["base_url"] == painter.url
 
 
-def test_look_ahead_makes_it_two_at_a_time(deployed: Prefect, deploy: Deploy) -> None:
-    assert deploy(DARKROOM_LOOKAHEAD="1").returncode == 0
-    assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == 2
+def test_look_ahead_makes_it_two_at_a_time_and_back(deployed: Prefect, deploy: Deploy) -> None:
+    for setting, limit in (("1", 2), ("0", 1)):
+        assert deploy(DARKROOM_LOOKAHEAD=setting).returncode == 0
+        assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == limit
+
+
+@pytest.mark.parametrize("users", [3, None])
+def test_a_limit_that_the_user_set_stays(deployed: Prefect, deploy: Deploy, users: int | None) -> None:
+    assert deploy().returncode == 0
+    deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": users})
+    try:
+        for setting in ("0", "1"):
+            done = deploy(DARKROOM_LOOKAHEAD=setting)
+            assert deployed.call("GET", "/work_pools/gpu")["concurrency_limit"] == users
+            assert "as set in Prefect" in done.stdout
+    finally:
+        deployed.call("PATCH", "/work_pools/gpu", {"concurrency_limit": 1})
 
 
 # -- saved jobs ----------------------------------------------------------------------------------------------

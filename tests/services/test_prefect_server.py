@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-import ssl
+import json
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +13,7 @@ import requests
 import uvicorn
 
 from services import prefect_server
-from services.environment import quick_clients
-from services.prefect_server import PAUSES, TriesAgain
-from store.settings import settings
+from services.prefect_server import PAUSES, WriteMiddleware
 
 PATIENCE = 30
 
@@ -48,7 +45,7 @@ class Refusing:
 @pytest.fixture
 def prefect() -> Iterator[tuple[str, Refusing]]:
     refusing = Refusing()
-    server = uvicorn.Server(uvicorn.Config(TriesAgain(refusing), port=0, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(WriteMiddleware(refusing), port=0, log_level="critical"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     started = threading.Event()
@@ -88,12 +85,30 @@ def test_reading_is_not_tried_again(prefect: tuple[str, Refusing]) -> None:
     assert len(refusing.bodies) == 1
 
 
-def test_clients_of_a_plain_http_address_read_one_certificate(home: Path) -> None:
-    [(name, file)] = quick_clients("http://127.0.0.1:4200/api").items()
-    assert name == "PREFECT_API_SSL_CERT_FILE"
-    assert Path(file).parent == settings().home
-    assert len(ssl.create_default_context(cafile=file).get_ca_certs()) == 1
+@pytest.mark.parametrize(
+    ("poison", "says"),
+    [
+        ('"half an emoji: \\ud83d"', "surrogate"),
+        (str(2**70), "Integer"),
+        ("[" * 300 + "]" * 300, "Recursion"),
+        ('{"\\udc00": 1}', "surrogate"),
+    ],
+)
+def test_what_could_not_be_returned_is_refused_with_the_reason(
+    prefect: tuple[str, Refusing], poison: str, says: str
+) -> None:
+    url, refusing = prefect
+    body = f'{{"parameters": {{"job": {poison}}}}}'
+    answer = requests.post(url, data=body, headers={"Content-Type": "application/json"}, timeout=PATIENCE)
+    assert answer.status_code == 422
+    assert says in answer.json()["detail"]
+    assert refusing.bodies == []
 
 
-def test_clients_of_an_https_address_keep_all_of_them(home: Path) -> None:
-    assert quick_clients("https://prefect.example/api") == {}
+@pytest.mark.parametrize(
+    "body", [json.dumps("a whole emoji: 😀").encode(), "plain: 😀".encode(), b"", b"\xff", b"{", b"[NaN]"]
+)
+def test_every_other_body_is_passed_on(prefect: tuple[str, Refusing], body: bytes) -> None:
+    url, refusing = prefect
+    assert requests.post(url, data=body, timeout=PATIENCE).status_code == 201
+    assert refusing.bodies == [body]

@@ -15,7 +15,15 @@ from prefect.events import clients
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
 from tests.servers import PROJECT, Prefect
-from worker.prefect_internals import CANCEL_REPLAY, ENGINE, OF_ONE_RUN, RUN_ID, WORKER_LABEL, allow_own_process_worker
+from worker.prefect_internals import (
+    CANCEL_REPLAY,
+    ENGINE,
+    OF_ONE_RUN,
+    RUN_ID,
+    WORKER_LABEL,
+    WORKER_NAME,
+    allow_own_process_worker,
+)
 from worker.recovery import worker_name
 from worker.worker import Configuration
 
@@ -40,6 +48,12 @@ def test_the_engine_takes_its_run_from_the_environment_variable() -> None:
 
 def test_a_runs_process_has_the_runs_id_in_its_environment() -> None:
     assert RUN_ID in prepared(Configuration(command="true", env={})).env
+
+
+def test_a_runs_process_has_its_workers_name_in_its_environment() -> None:
+    configuration = Configuration(command="true", env={})
+    configuration.prepare_for_flow_run(FlowRun(flow_id=uuid4(), name="x"), worker_name="ours")
+    assert configuration.env[WORKER_NAME] == "ours"
 
 
 def test_what_prefect_sets_for_one_run_only_is_told_by_its_name() -> None:

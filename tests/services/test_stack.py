@@ -1,0 +1,123 @@
+"""`darkroom up` as a person starts it, with parts that are killed under it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.servers import PROJECT, Prefect, until
+from webui.embedded.server import EmbeddedWebUI
+
+DARKROOM = [sys.executable, "-m", "cli.app"]
+UP_WITHIN = 150.0  # seconds; a first start creates the database
+
+
+def clean_environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a person who has set nothing, with the project's state in ``home``."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
+    return clean | {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery"), **more}
+
+
+def working_for(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DARKROOM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@contextmanager
+def up(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """A running `darkroom up`; gives the file with what it says."""
+    log = folder / "up.log"
+    with log.open("w") as output:
+        process = subprocess.Popen([*DARKROOM, "up"], env=environment, cwd=PROJECT, stdout=output, stderr=output)
+    try:
+        until("it is up", lambda: "Ctrl-C stops" in log.read_text() or process.poll() is not None, UP_WITHIN)
+        assert process.poll() is None, log.read_text()
+        yield log
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def record(home: Path) -> dict[str, Any]:
+    return json.loads((home / "up.json").read_text())
+
+
+@pytest.mark.timeout(400)
+def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> None:
+    with up(tmp_path, clean_environment(tmp_path)) as log:
+        second = subprocess.run(
+            [*DARKROOM, "up"], env=clean_environment(tmp_path), cwd=PROJECT, capture_output=True, text=True, timeout=60
+        )
+        assert second.returncode == 1
+        assert "up already" in second.stderr
+        before = record(tmp_path)
+        prefect = Prefect(before["api_url"], tmp_path)
+        for pid, _ in before["processes"]:
+            os.kill(pid, signal.SIGKILL)
+        for name in ("the Prefect server", "the embedded WebUI", "the worker"):
+            until(
+                f"{name} is named", lambda name=name: f"{name} was killed by signal 9: started again" in log.read_text()
+            )
+        until("the server answers", lambda: _answers(f"{before['api_url']}/health"))
+        until("the WebUI answers", lambda: _answers(f"{before['webui_url']}/sdapi/v1/progress"))
+        assert prefect.ends(prefect.queue(), 120) == "COMPLETED"
+        after = record(tmp_path)
+        assert (after["api_url"], after["webui_url"]) == (before["api_url"], before["webui_url"])
+        assert {pid for pid, _ in after["processes"]}.isdisjoint({pid for pid, _ in before["processes"]})
+    assert not working_for(tmp_path)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+def test_a_webui_that_does_not_answer_is_named_and_the_rest_starts(
+    deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path
+) -> None:
+    assert deployed.darkroom("deploy", "--webui", "http://127.0.0.1:9").returncode == 0
+    try:
+        with up(tmp_path, deployed.environment()) as log:
+            said = log.read_text()
+            assert "http://127.0.0.1:9" in said
+            assert "the block webui/default" in said
+            assert "darkroom up --webui" in said
+    finally:
+        assert deployed.darkroom("deploy", "--webui", painter.url).returncode == 0
+
+
+def test_a_server_of_the_prefect_profile_is_used_and_named(deployed: Prefect, tmp_path: Path) -> None:
+    (tmp_path / ".prefect").mkdir()
+    profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{deployed.api}"\nPREFECT_API_KEY = "a-secret"\n'
+    (tmp_path / ".prefect" / "profiles.toml").write_text(profile)
+    done = subprocess.run(
+        [*DARKROOM, "deploy"],
+        env=clean_environment(tmp_path / "home", HOME=str(tmp_path)),
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Prefect: {deployed.api}, from Prefect's own settings (profile 'mine'" in done.stdout
+    assert "a-secret" not in done.stdout + done.stderr
+    assert sorted(path.name for path in (tmp_path / ".prefect").iterdir()) == ["profiles.toml"]
