@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -20,7 +21,8 @@ from services.environment import API, QUIET, own_prefect, quick_clients, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
 
-EXAMPLE = PROJECT / "jobs" / "lighthouse.yaml"
+EXAMPLE = PROJECT / "jobs" / "castle.yaml"
+NO_SERVER = "run `darkroom up` in another terminal, or set PREFECT_API_URL=http://host:4200/api"
 
 app = App(
     name="darkroom",
@@ -29,36 +31,27 @@ app = App(
 )
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-def complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+say = partial(print, flush=True)
+complain = partial(print, file=sys.stderr, flush=True)
 
 
 class Stopped(BaseException):
-    """SIGINT, SIGTERM or SIGHUP came."""
+    """One of ``STOP_SIGNALS`` came."""
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop_on_signals() -> None:
-    """Let each of them end what is going on, once; what cleans up is not disturbed by a second."""
+    """The first of ``STOP_SIGNALS`` raises ``Stopped``. After it, only another Ctrl-C interrupts the clean-up."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for one in _STOPPING:
-            signal.signal(one, _leave)
+        for one in STOP_SIGNALS:
+            signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_IGN)
         raise Stopped(signal.Signals(number).name)
 
-    for one in _STOPPING:
+    for one in STOP_SIGNALS:
         signal.signal(one, stop)
-
-
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
 
 
 def find_prefect() -> str | None:
@@ -77,11 +70,32 @@ def find_prefect() -> str | None:
     return os.environ[API]
 
 
-def _need_prefect() -> str:
-    if (api := find_prefect()) is None:
-        complain(
-            "No Prefect server: run `darkroom up` in another terminal, or set PREFECT_API_URL=http://host:4200/api"
-        )
+def _need_prefect(*, deployed: bool = True) -> str:
+    """The API's address; the command ends with one line and exit code 2 where it could not work with it.
+
+    Args:
+        deployed: whether the API has to answer and to hold what ``darkroom deploy`` makes.
+    """
+    api, problem = find_prefect(), ""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from deployments.bootstrap import POOL
+
+    if api is None:
+        problem = f"No Prefect server: {NO_SERVER}"
+    elif deployed:
+        try:
+            with get_client(sync_client=True) as client:
+                client.read_work_pool(POOL)
+        except ObjectNotFound:
+            problem = f"Prefect at {api} has no work pool {POOL}: run `darkroom deploy` first"
+        except (httpx.HTTPError, ValueError) as error:  # ValueError: it does not answer in JSON
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            problem = f"Prefect at {api} can't be used ({reason}): does it run, and is PREFECT_API_URL right?"
+    if api is None or problem:
+        complain(problem)
         raise SystemExit(2)
     return api
 
@@ -104,7 +118,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
         say("stopped")
         return 0
     except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
-        complain(str(error))
+        complain(error)
         return 1
     return 0
 
@@ -122,26 +136,23 @@ def run(
     _stop_on_signals()
     _use_webui(webui)
     file = job or EXAMPLE
+    own_server = not os.environ.get(API)
     try:
-        with ExitStack() as exits:
-            stack = None
-            if start and not (running() and not os.environ.get(API)):
-                _check_file(file)
-                stack = exits.enter_context(Stack(say))
-            else:
-                _need_prefect()
-            return _run(file, stack.check if stack else lambda: None)
+        if start and not (own_server and running()):
+            if not file.is_file():  # before anything is started for it
+                raise ValueError(f"{file}: no such file")
+            with Stack(say) as stack:
+                return _run(file, stops_with_us=own_server, check=stack.check)
+        _need_prefect()
+        return _run(file)
     except Stopped:
         say("stopped")
         return 130
     except KeyboardInterrupt:
         return 130
-    except (AlreadyUp, ChildDied, TimeoutError) as error:
-        complain(str(error))
-        return 1
-    except ValueError as error:
-        complain(str(error))
-        return 2
+    except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
+        complain(error)
+        return 2 if isinstance(error, ValueError) else 1
 
 
 def _use_webui(url: str | None) -> None:
@@ -149,28 +160,31 @@ def _use_webui(url: str | None) -> None:
         os.environ["DARKROOM_WEBUI_URL"] = url
 
 
-def _check_file(file: Path) -> None:
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file")
+def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] = lambda: None) -> int:
+    """Queue the file's job and follow it.
 
-
-def _run(file: Path, check: object) -> int:
+    Args:
+        file: of one job, or of many.
+        stops_with_us: whether the Prefect server was started for this run, so that links into it die with it.
+        check: called twice a second; what it raises ends the command.
+    """
     from prefect.client.orchestration import get_client
 
-    from cli.follow import Follower, console, queue, report
+    from cli.follow import Follower, queue, report, stdout_console
 
     deployment, name, parameters = _queued_as(file)
-    out = console()
+    console = stdout_console()
+    ui_url = os.environ[API].removesuffix("/api")
     with get_client(sync_client=True) as client:
         flow_run = queue(client, deployment, name, parameters)
-        ui_url = os.environ[API].removesuffix("/api")
-        say(f"queued {flow_run.name}: {ui_url}/runs/flow-run/{flow_run.id}")
-        with Follower(client, flow_run, out) as follower:
+        watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
+        say(watch.format(flow_run.name, f"{ui_url}/runs/flow-run/{flow_run.id}"))
+        with Follower(client, flow_run, console) as follower:
             try:
-                ended = follower.until_ended(check)  # type: ignore[arg-type]
+                ended = follower.until_ended(check)
             except Stopped:
                 ended = follower.cancel()
-        return report(ended, ui_url, out)
+        return report(ended, None if stops_with_us else ui_url, console)
 
 
 def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
@@ -191,13 +205,13 @@ def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
 @app.command
 def deploy(*, webui: Annotated[str | None, Parameter(help="Where the block webui/default shall point.")] = None) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
-    api = _need_prefect()
+    api = _need_prefect(deployed=False)
     from deployments.bootstrap import NotReady, bootstrap
 
     try:
         bootstrap(webui, say)
     except (NotReady, ValueError) as error:
-        complain(str(error))
+        complain(error)
         return 1
     say(f"Prefect at {api} knows everything that a job needs.")
     return 0
@@ -216,21 +230,10 @@ def worker() -> int:
 
 
 @app.command
-def webui(
-    *,
-    port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861,
-) -> int:
+def webui(*, port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861) -> int:
     """The embedded WebUI alone, for machines that have no real one."""
-    arguments = [
-        sys.executable,
-        "-m",
-        "webui.embedded",
-        "--port",
-        str(port),
-        "--folder",
-        str(settings().home / "webui"),
-    ]
-    os.execv(sys.executable, arguments)
+    folder = str(settings().home / "webui")
+    os.execv(sys.executable, [sys.executable, "-m", "webui.embedded", "--port", str(port), "--folder", folder])
 
 
 @app.command
@@ -242,17 +245,17 @@ def plan() -> int:
     from prefect.client.orchestration import get_client
 
     from deployments.bootstrap import POOL
-    from worker.order import Planner
+    from worker.order import Planner, Turn
 
-    async def show() -> None:
+    async def planned() -> list[Turn]:
         async with get_client() as client:
-            turns = await Planner(client, POOL).turns()
-        for number, turn in enumerate(turns, start=1):
-            say(f"{number:4}  {turn.run.name}  ({turn.reason})")
-        if not turns:
-            say("nothing waits")
+            return await Planner(client, POOL).turns()
 
-    asyncio.run(show())
+    turns = asyncio.run(planned())
+    for number, turn in enumerate(turns, start=1):
+        say(f"{number:4}  {turn.run.name}  ({turn.reason})")
+    if not turns:
+        say("nothing waits")
     return 0
 
 

@@ -13,7 +13,6 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
 from store.settings import settings
-from webui.client import WebUIClient
 from webui.errors import WebUIError
 
 Finding = tuple[bool, str]
@@ -28,35 +27,29 @@ def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
 
 
 def _findings(api_url: str | None) -> Iterator[Finding]:
-    yield from _prefect(api_url)
-    answers = api_url is not None and _api_problem() is None
+    answers = False
+    if api_url is None:
+        yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
+    else:
+        with get_client(sync_client=True) as client:
+            problem = client.api_healthcheck()
+            answers = problem is None
+            if answers:
+                yield True, f"Prefect: {api_url}, version {client.api_version()}"
+                yield from _pool(client)
+                yield _deployment(client)
+            else:
+                yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
     yield from _webui(answers)
     yield _gallery(answers)
 
 
-def _api_problem() -> Exception | None:
-    with get_client(sync_client=True) as client:
-        return client.api_healthcheck()
-
-
-def _prefect(api_url: str | None) -> Iterator[Finding]:
-    if api_url is None:
-        yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
-        return
-    if (problem := _api_problem()) is not None:
-        yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
-        return
-    with get_client(sync_client=True) as client:
-        yield True, f"Prefect: {api_url}, version {client.api_version()}"
-        yield from _pool(client)
-        try:
-            found = client.read_deployment_by_name(DEPLOYMENT)
-            yield (
-                not found.paused,
-                f"deployment {DEPLOYMENT}" + (": paused; resume it in the UI" if found.paused else ""),
-            )
-        except ObjectNotFound:
-            yield False, f"deployment {DEPLOYMENT}: not there. Run `darkroom deploy`"
+def _deployment(client: SyncPrefectClient) -> Finding:
+    try:
+        paused = client.read_deployment_by_name(DEPLOYMENT).paused
+    except ObjectNotFound:
+        return False, f"deployment {DEPLOYMENT}: not there. Run `darkroom deploy`"
+    return not paused, f"deployment {DEPLOYMENT}{': paused; resume it in the UI' if paused else ''}"
 
 
 def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
@@ -86,17 +79,12 @@ def _webui(prefect: bool) -> Iterator[Finding]:
     client = connection.get_client()
     try:
         checkpoints = client.checkpoints()
-        yield True, f"WebUI: {connection.base_url}, {_kind(client)}"
+        yield True, f"WebUI: {connection.base_url}, {'Forge' if client.is_forge() else 'AUTOMATIC1111'}"
         yield bool(checkpoints), f"checkpoints: {len(checkpoints) or 'none. Put one into models/Stable-diffusion'}"
         version = client.adetailer_version()
         yield version is not None, f"ADetailer: {version or 'not there. Install the extension; jobs without it work'}"
     except WebUIError as error:
         yield False, f"WebUI: {error}"
-
-
-def _kind(client: WebUIClient) -> str:
-    version = client.version() if hasattr(client, "version") else ""
-    return f"{'Forge' if client.is_forge() else 'AUTOMATIC1111'} {version}".strip()
 
 
 def _gallery(prefect: bool) -> Finding:
