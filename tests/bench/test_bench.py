@@ -52,7 +52,7 @@ def test_idle_is_counted_between_runs_not_within_one() -> None:
 
 def test_the_log_is_waited_for_until_each_run_was_there_or_none_comes_any_more(tmp_path: Path) -> None:
     log = LaneLog(tmp_path / "lane.jsonl")
-    looks = []
+    looks: list[int] = []
 
     def check() -> None:
         """Called at each look, before it: another run has been on the GPU."""

@@ -151,8 +151,8 @@ def test_an_empty_prefect_is_one_line_and_a_run_without_a_worker_says_so(
         assert prefect.darkroom("deploy", "--webui", painter.url).returncode == 0
         log = tmp_path / "run.log"
         with log.open("w") as output:
-            command = [*DARKROOM, "run", str(small_job(tmp_path))]
-            running = subprocess.Popen(command, env=prefect.environment(), cwd=PROJECT, stdout=output, stderr=output)
+            run = [*DARKROOM, "run", str(small_job(tmp_path))]
+            running = subprocess.Popen(run, env=prefect.environment(), cwd=PROJECT, stdout=output, stderr=output)
         try:
             until("it says that no worker is there", lambda: "no worker is online in pool gpu" in log.read_text())
             with prefect.worker():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def test_without_internal_routes_nothing_is_interrupted(tmp_path: Path, home: Pa
     with EmbeddedWebUI(folder=tmp_path / "webui", nowebui=True) as bare:
         note = home / "inflight" / "gone.json"
         note.parent.mkdir(parents=True)
-        note.write_text('{"base_url": "%s", "task_id": "task(gone)"}' % bare.url)  # noqa: UP031
+        note.write_text(json.dumps({"base_url": bare.url, "task_id": "task(gone)"}))
         clear_orphans(WebUIClient(bare.url))
         assert not bare.requests.of("POST", "/sdapi/v1/interrupt")
         assert not note.exists()

@@ -1,5 +1,7 @@
 """The bar goes forward only, and the countdown goes down."""
 
+from typing import Any, cast
+
 import pytest
 
 from gpu.progress import ALMOST, Countdown, Reading, RequestBar
@@ -69,7 +71,7 @@ class Shown:
 def test_stage_boundaries_move_the_bar_when_nothing_can_be_polled() -> None:
     heard: list[float] = []
     job = JobProgress(
-        {"txt2img": 30, "upscale": 10}, callback=lambda percent, eta: heard.append(percent), artifact=Shown
+        {"txt2img": 30, "upscale": 10}, callback=lambda percent, eta: heard.append(percent), artifact=cast(Any, Shown)
     )
     totals = []
     for stage in ("txt2img", "upscale"):
@@ -84,7 +86,7 @@ def test_stage_boundaries_move_the_bar_when_nothing_can_be_polled() -> None:
 def test_the_job_never_goes_back_and_is_full_only_at_the_end() -> None:
     request = Request(stage="txt2img", endpoint="txt2img", first=1, of=2, seeds=(1,), size=(64, 64), payload={})
     heard: list[float] = []
-    job = JobProgress({"txt2img": 1}, callback=lambda percent, eta: heard.append(percent), artifact=Shown)
+    job = JobProgress({"txt2img": 1}, callback=lambda percent, eta: heard.append(percent), artifact=cast(Any, Shown))
     job.begin("txt2img", 2)
     for bar in (0.2, 0.1, 0.5, 0.99):
         job.moved(request, bar, None, "")

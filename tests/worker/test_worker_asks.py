@@ -39,7 +39,7 @@ def test_a_deployment_is_asked_for_once_in_a_moment_and_anew_after_it(monkeypatc
             assert not first.paused
             first.job_variables["env"] = {"OF": "one run"}
             assert (await remembering.read_deployment(there.id)).job_variables == there.job_variables
-            await client.set_deployment_paused_state(there.id, True)
+            await client.set_deployment_paused_state(there.id, True)  # type: ignore[attr-defined]  # the client is wrapped
             assert not (await remembering.read_deployment(there.id)).paused
             monkeypatch.setattr(worker, "MOMENT", 0.0)
             assert (await remembering.read_deployment(there.id)).paused
@@ -80,7 +80,9 @@ def test_prefect_still_reads_where_its_flow_is_from_the_environment(monkeypatch:
 def test_only_what_is_installed_is_imported_unasked(
     entrypoint: str | None, pull_steps: list[dict[str, object]] | None, installed: bool
 ) -> None:
-    deployment = DeploymentResponse(id=uuid4(), name="x", flow_id=uuid4(), entrypoint=entrypoint, pull_steps=pull_steps)
+    deployment = DeploymentResponse.model_validate(
+        {"id": uuid4(), "name": "x", "flow_id": uuid4(), "entrypoint": entrypoint, "pull_steps": pull_steps}
+    )
     assert is_installed(deployment) is installed
 
 
