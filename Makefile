@@ -38,7 +38,7 @@ test: setup lint  ## every test
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest
 
-bench: setup  ## the tables of the README, within five minutes; writes bench/results.json
+bench: setup  ## the figures, within five minutes; writes bench/results.json
 	@$(BIN)/python -m bench
 
 bench-full: setup  ## every figure, about 40 minutes

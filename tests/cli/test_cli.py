@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -257,3 +258,15 @@ def test_the_example_shows_every_stage() -> None:
     job = read_job(EXAMPLE)
     assert job.txt2img and job.img2img and job.adetailer and job.upscale
     assert job.total >= 2
+
+
+def test_the_readmes_job_is_the_example_in_short(tmp_path: Path) -> None:
+    text = (PROJECT / "README.md").read_text()
+    (block,) = [one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "checkpoint:" in one]
+    file = tmp_path / "readme.yaml"
+    file.write_text(block)
+    short, example = read_job(file), read_job(EXAMPLE)
+    assert short.upscale == example.upscale
+    assert short.img2img == example.img2img
+    assert [one.ad_model for one in short.adetailer] == [one.ad_model for one in example.adetailer]
+    assert (short.checkpoint, short.images) == (example.checkpoint, example.images)
