@@ -22,7 +22,6 @@ from services.process import ChildDied
 from store.settings import PROJECT, settings
 
 EXAMPLE = PROJECT / "jobs" / "castle.yaml"
-NO_SERVER = "run `darkroom up` in another terminal, or set PREFECT_API_URL=http://host:4200/api"
 
 app = App(
     name="darkroom",
@@ -71,32 +70,15 @@ def find_prefect() -> str | None:
 
 
 def _need_prefect(*, deployed: bool = True) -> str:
-    """The API's address; the command ends with one line and exit code 2 where it could not work with it.
+    """The API's address. Where there is none, or it lacks what a job needs, the command says so and ends."""
+    api = find_prefect()
+    from cli.check import prefect_findings
 
-    Args:
-        deployed: whether the API has to answer and to hold what ``darkroom deploy`` makes.
-    """
-    api, problem = find_prefect(), ""
-    import httpx
-    from prefect.client.orchestration import get_client
-    from prefect.exceptions import ObjectNotFound
-
-    from deployments.bootstrap import POOL
-
-    if api is None:
-        problem = f"No Prefect server: {NO_SERVER}"
-    elif deployed:
-        try:
-            with get_client(sync_client=True) as client:
-                client.read_work_pool(POOL)
-        except ObjectNotFound:
-            problem = f"Prefect at {api} has no work pool {POOL}: run `darkroom deploy` first"
-        except (httpx.HTTPError, ValueError) as error:  # ValueError: it does not answer in JSON
-            reason = str(error).partition("\n")[0] or type(error).__name__
-            problem = f"Prefect at {api} can't be used ({reason}): does it run, and is PREFECT_API_URL right?"
-    if api is None or problem:
-        complain(problem)
-        raise SystemExit(2)
+    for fine, text in prefect_findings(api):
+        if not fine and (deployed or api is None):
+            complain(text)
+            raise SystemExit(2)
+    assert api is not None, "that is the first problem"
     return api
 
 
@@ -145,10 +127,8 @@ def run(
                 return _run(file, stops_with_us=own_server, check=stack.check)
         _need_prefect()
         return _run(file)
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         say("stopped")
-        return 130
-    except KeyboardInterrupt:
         return 130
     except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
         complain(error)
@@ -161,29 +141,26 @@ def _use_webui(url: str | None) -> None:
 
 
 def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] = lambda: None) -> int:
-    """Queue the file's job and follow it.
-
-    Args:
-        file: of one job, or of many.
-        stops_with_us: whether the Prefect server was started for this run, so that links into it die with it.
-        check: called twice a second; what it raises ends the command.
+    """Queue the file's job and follow it. ``stops_with_us``: the Prefect server was started for this run, so links into
+    it die with it. ``check`` is called twice a second; what it raises ends the command.
     """
     from prefect.client.orchestration import get_client
+    from rich.console import Console
 
-    from cli.follow import Follower, queue, report, stdout_console
+    from cli.follow import Follower, queue, report
 
     deployment, name, parameters = _queued_as(file)
-    console = stdout_console()
+    console = Console(soft_wrap=True)  # nothing is wrapped or cut, so that paths can be copied
     ui_url = os.environ[API].removesuffix("/api")
     with get_client(sync_client=True) as client:
         flow_run = queue(client, deployment, name, parameters)
         watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
         say(watch.format(flow_run.name, f"{ui_url}/runs/flow-run/{flow_run.id}"))
-        with Follower(client, flow_run, console) as follower:
-            try:
-                ended = follower.until_ended(check)
-            except Stopped:
-                ended = follower.cancel()
+        follower = Follower(client, flow_run, console)
+        try:
+            ended = follower.until_ended(check)
+        except Stopped:
+            ended = follower.cancel()
         return report(ended, None if stops_with_us else ui_url, console)
 
 

@@ -6,7 +6,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from blocks.connection import WebUI
@@ -27,41 +28,39 @@ def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
 
 
 def _findings(api_url: str | None) -> Iterator[Finding]:
-    answers = False
-    if api_url is None:
-        yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
-    else:
-        with get_client(sync_client=True) as client:
-            problem = client.api_healthcheck()
-            answers = problem is None
-            if answers:
-                yield True, f"Prefect: {api_url}, version {client.api_version()}"
-                yield from _pool(client)
-                yield _deployment(client)
-            else:
-                yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
+    prefect = list(prefect_findings(api_url))
+    yield from prefect
+    if all(fine for fine, _ in prefect):
+        yield from _whether_runs_start()
+    answers, _ = prefect[0]
     yield from _webui(answers)
     yield _gallery(answers)
 
 
-def _deployment(client: SyncPrefectClient) -> Finding:
-    try:
-        paused = client.read_deployment_by_name(DEPLOYMENT).paused
-    except ObjectNotFound:
-        return False, f"deployment {DEPLOYMENT}: not there. Run `darkroom deploy`"
-    return not paused, f"deployment {DEPLOYMENT}{': paused; resume it in the UI' if paused else ''}"
-
-
-def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
-    try:
-        pool = client.read_work_pool(POOL)
-    except ObjectNotFound:
-        yield False, f"work pool {POOL}: not there. Run `darkroom deploy`"
+def prefect_findings(api_url: str | None) -> Iterator[Finding]:
+    """Whether there is a Prefect that holds what ``darkroom deploy`` puts into it; ends with the first problem."""
+    if api_url is None:
+        yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
         return
-    if pool.is_paused:
-        yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
-    else:
-        yield True, f"work pool {POOL}: {pool.concurrency_limit or 'any number'} at a time"
+    try:
+        with get_client(sync_client=True) as client:
+            yield True, f"Prefect: {api_url}, version {client.api_version()}"
+            client.read_work_pool(POOL)
+            client.read_deployment_by_name(DEPLOYMENT)
+            yield True, f"work pool {POOL} and deployment {DEPLOYMENT}: there"
+    except ObjectNotFound:
+        yield False, f"Prefect: {api_url} lacks the work pool {POOL} or {DEPLOYMENT}. Run `darkroom deploy`"
+    except (httpx.HTTPError, ValueError) as error:  # ValueError: what it answers is not JSON
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        yield False, f"Prefect: {api_url} can't be used ({reason}). Does it run, and is PREFECT_API_URL right?"
+
+
+def _whether_runs_start() -> Iterator[Finding]:
+    with get_client(sync_client=True) as client:
+        if client.read_work_pool(POOL).is_paused:
+            yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
+        if client.read_deployment_by_name(DEPLOYMENT).paused:
+            yield False, f"deployment {DEPLOYMENT}: paused. Resume it in the UI"
     workers = workers_online()
     yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
 

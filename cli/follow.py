@@ -50,9 +50,8 @@ def queue(client: SyncPrefectClient, deployment: str, name: str, parameters: dic
 
 
 class Follower:
-    """Shows one run until it has ended; a context manager, so that the bars leave the terminal as it was.
-
-    On a terminal: a bar per stage and one for the job, with the log above them. Elsewhere: the log alone.
+    """Shows one run until it has ended. On a terminal: a bar per stage and one for the job, with the log above them.
+    Elsewhere: the log alone.
     """
 
     def __init__(self, client: SyncPrefectClient, run: FlowRun, console: Console) -> None:
@@ -74,36 +73,29 @@ class Follower:
         self._newest: datetime | None = None  # time of the newest log line
         self._look_why_at = time.monotonic() + UNCLAIMED_AFTER  # when to find out why the run does not start
 
-    def __enter__(self) -> Follower:
-        self._bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bars.stop()
-
     def until_ended(self, check: Callable[[], None] = lambda: None) -> FlowRun:
         """The run, once it is in a final state. ``check`` is called at each look and may raise.
 
         Raises:
             ValueError: the run was deleted.
         """
-        while True:
-            try:
-                run = self._look()
-            except ObjectNotFound:
-                raise ValueError("the run was deleted in Prefect") from None
-            except httpx.HTTPError as error:
-                self._say_status(f"Prefect does not answer ({type(error).__name__}); trying again")
-            else:
-                if run.state is not None and run.state.is_final():
-                    return run
-            check()
-            time.sleep(POLL_INTERVAL)
+        with self._bars:
+            while True:
+                try:
+                    run = self._look()
+                    if run.state is not None and run.state.is_final():
+                        return run
+                except ObjectNotFound:
+                    raise ValueError("the run was deleted in Prefect") from None
+                except httpx.HTTPError as error:
+                    self._say_status(f"Prefect does not answer ({type(error).__name__}); trying again")
+                check()
+                time.sleep(POLL_INTERVAL)
 
     def cancel(self) -> FlowRun:
         """Ask Prefect to cancel the run, and wait until it has ended."""
         self._line("cancelling; Ctrl-C again leaves without waiting")
-        with suppress(httpx.HTTPError):  # it has ended meanwhile, or Prefect is away: until_ended says which
+        with suppress(httpx.HTTPError, ObjectNotFound):  # until_ended says what is wrong
             self._client.set_flow_run_state(self._id, Cancelling())
         return self.until_ended()
 
@@ -197,15 +189,9 @@ def what_to_show(message: str) -> str:
 
 
 def report(run: FlowRun, ui_url: str | None, console: Console) -> int:
-    """Say how the run ended.
+    """Say how a run ended; returns the exit code: 0 for pictures, 1 for a failure, 130 for a cancel.
 
-    Args:
-        run: in a final state.
-        ui_url: where Prefect's pages are; None where the server stops with this command.
-        console: what to print to.
-
-    Returns:
-        The exit code: 0 for pictures, 1 for a failure, 130 for a cancel.
+    ``ui_url`` is where Prefect's pages are; None where the server stops with this command.
     """
     state = run.state
     assert state is not None, "an ended run has a state"
@@ -215,12 +201,8 @@ def report(run: FlowRun, ui_url: str | None, console: Console) -> int:
     if not completed:
         text = f"{run.name}: {state.name}. {what_to_show(state.message or '')}"
         console.print(text, style="red", highlight=False, markup=False)
-    if ui_url is not None:
-        console.print(f"Prefect: {ui_url}/runs/flow-run/{run.id}", highlight=False)
-    elif completed:
-        console.print("Everything that was stopped with this run comes back with `make up`.", highlight=False)
-    else:
-        console.print("To look at the run, and to retry it: `make up`.", highlight=False)
+    link = f"Prefect: {ui_url}/runs/flow-run/{run.id}"
+    console.print(link if ui_url else "To see the run in Prefect, or to retry it: `make up`", highlight=False)
     return 0 if completed else 130 if state.type == StateType.CANCELLED else 1
 
 
@@ -231,8 +213,3 @@ def _pictures(state: State[Any]) -> list[str]:
     except Exception as error:
         return [f"(the pictures' paths can't be read here: {error}; the contact sheet in Prefect has them)"]
     return [str(getattr(one, "path", None) or one.get("path")) for one in result]
-
-
-def stdout_console() -> Console:
-    """What a run is shown on: lines are never wrapped or cut, so that paths can be copied."""
-    return Console(file=sys.stdout, soft_wrap=True)

@@ -77,7 +77,7 @@ def test_jobs_that_keep_arriving_pass_nobody_over_for_longer_than_the_bound() ->
     assert 60 < longest <= loads.PATIENCE.total_seconds()  # somebody is passed over, or nothing was tried
 
 
-def test_progress_is_as_old_as_the_moment_when_it_was_true() -> None:
+def test_progress_is_as_old_as_the_time_when_it_was_true() -> None:
     truth = [(0.0, 0.0), (1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
     seen = [(0.5, 0.0), (2.5, 10.0), (3.0, 30.0), (9.0, 30.0)]
     assert progress.ages(seen, truth, begin=0.0, end=4.0) == [0.5, 1.5, 0.0]
@@ -186,11 +186,11 @@ class NoPrefect(Rig):
 
 def test_the_test_stand_measures_by_the_servers_clock_and_leaves_nothing() -> None:
     before = set(psutil.Process().children(recursive=True))
-    with NoPrefect() as rig, rig.webui(step_time=0.02, checkpoints=("ink", "oil")) as shop:
-        loop = BareLoop(shop.url, rig.pictures)
+    with NoPrefect() as rig, rig.webui(step_time=0.02, checkpoints=("ink", "oil")) as webui:
+        loop = BareLoop(webui.url, rig.pictures)
         for checkpoint in ("ink", "oil", "oil"):
             loop.paint(picture(5, checkpoint=f"{checkpoint}.safetensors"))
-        turns = LaneLog(shop.log.path).turns()
+        turns = LaneLog(webui.log.path).turns()
         assert [one.loaded for one in turns] == [True, True, False]
         assert all(one.seconds >= 0.1 for one in turns)
         assert len(gaps_between_runs(turns)) == 2

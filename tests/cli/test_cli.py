@@ -135,7 +135,7 @@ def test_an_unreachable_prefect_is_one_line(tmp_path: Path, command: str) -> Non
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert api in line
-    assert "does it run" in line
+    assert "Does it run" in line
 
 
 @pytest.mark.timeout(300)
