@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 run: setup  ## the main job end to end, on the embedded WebUI or WEBUI_URL=http://host:7860
-	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom run $(or $(JOB),jobs/lighthouse.yaml) --start
+	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom run $(or $(JOB),jobs/castle.yaml) --start
 
 up: setup  ## Prefect, the WebUI and the worker in the foreground; Ctrl-C stops all three
 	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom up
@@ -37,7 +37,7 @@ test: setup lint  ## every test
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest
 
-bench: setup  ## the tables of the README, within five minutes; writes bench/results.json
+bench: setup  ## the figures, within five minutes; writes bench/results.json
 	@$(BIN)/python -m bench
 
 bench-full: setup  ## every figure, about 40 minutes

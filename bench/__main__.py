@@ -1,4 +1,4 @@
-"""``python -m bench``: the subset, within five minutes; ``--full``: every figure; ``--readme``: the README's tables."""
+"""``python -m bench``: the subset, within five minutes; ``--full``: every figure; ``--readme``: only the documents."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="every figure, up to 40 minutes")
     parser.add_argument("--only", nargs="+", choices=FULL, metavar="GROUP", help=f"some of: {', '.join(FULL)}")
-    parser.add_argument("--readme", action="store_true", help="only write README.md's tables from bench/results.json")
+    parser.add_argument(
+        "--readme", action="store_true", help="only write bench/results.json into README.md and docs/bench.md"
+    )
     given = parser.parse_args()
     console = Console()
     if given.readme:
-        tables.write_readme(results.load())
+        tables.write_documents(results.load())
         return 0
 
     signal.signal(signal.SIGTERM, _interrupted)

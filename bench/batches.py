@@ -11,7 +11,7 @@ from bench.job_log import Turn, gaps, median
 from bench.jobs import LARGE, job, payload
 from bench.peers import BareLoop
 from bench.results import figure
-from bench.rig import POOL, Paintshop, Rig
+from bench.rig import POOL, MeasuredWebUI, Rig
 
 KEYS = {"batch_1s": 1.0, "batch_200ms": 0.2}  # seconds of GPU for each picture
 
@@ -19,30 +19,30 @@ KEYS = {"batch_1s": 1.0, "batch_200ms": 0.2}  # seconds of GPU for each picture
 def measure(rig: Rig, *, pictures: dict[str, int]) -> dict[str, Figure]:
     """The figures, with so many pictures for each key."""
     results = {}
-    with rig.webui() as shop:
-        shop.warm_up()
-        with rig.worker(shop) as worker:
+    with rig.webui() as webui:
+        webui.warm_up()
+        with rig.worker(webui) as worker:
             deployment = rig.api.deployment("batch/bench", entrypoint="flows.batch.batch", pool=POOL)
             for key, seconds in KEYS.items():
                 count = pictures[key]
-                loop, their_turns = _loop(rig, shop, seconds, count)
+                loop, their_turns = _loop(rig, webui, seconds, count)
                 jobs = [
                     job(seconds, seed=number, side=LARGE, name=f"picture-{number:03}") for number in range(1, count + 1)
                 ]
                 run = rig.api.trigger(deployment, {"name": key, "jobs": jobs})
                 [ended] = rig.api.wait([run], 60 + 4 * seconds * count, worker.check)
-                results[key] = _compared(ended, shop.log.turns([run]), loop, their_turns, count)
+                results[key] = _compared(ended, webui.log.turns([run]), loop, their_turns, count)
     return results
 
 
-def _loop(rig: Rig, shop: Paintshop, seconds: float, count: int) -> tuple[float, list[Turn]]:
+def _loop(rig: Rig, webui: MeasuredWebUI, seconds: float, count: int) -> tuple[float, list[Turn]]:
     """Wall time of the loop, from before the first request to after the last file; and its turns on the GPU."""
-    mark = shop.log.mark()
-    loop = BareLoop(shop.url, rig.pictures)
+    mark = webui.log.mark()
+    loop = BareLoop(webui.url, rig.pictures)
     began = time.monotonic()
     for number in range(1, count + 1):
         loop.paint(payload(seconds, seed=number, side=LARGE))
-    return time.monotonic() - began, shop.log.since(mark)
+    return time.monotonic() - began, webui.log.since(mark)
 
 
 def _compared(run: dict[str, Any], turns: list[Turn], loop: float, their_turns: list[Turn], count: int) -> Figure:

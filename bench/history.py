@@ -18,7 +18,7 @@ from bench.goals import EMPTY, Figure
 from bench.job_log import median
 from bench.jobs import job
 from bench.results import figure
-from bench.rig import Paintshop, Rig
+from bench.rig import MeasuredWebUI, Rig
 
 APART = timedelta(minutes=10)  # between two runs of the history: 10,000 of them are 69 days
 EVENTS_KEPT = timedelta(days=7)  # Prefect's own default (PREFECT_EVENTS_RETENTION_PERIOD)
@@ -36,8 +36,8 @@ EVENTS = {
     "event_resources": "event_id IN (SELECT id FROM events WHERE resource LIKE '%' || :run || '%' "
     "OR related LIKE '%' || :run || '%')",
 }
-MOMENT = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{6}")
-ID_OR_MOMENT = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{MOMENT.pattern})")
+TIMESTAMP = re.compile(r"20\d\d-\d\d-\d\d[ T]\d\d:\d\d:\d\d\.\d{6}")
+ID_OR_TIMESTAMP = re.compile(rf"([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}|{TIMESTAMP.pattern})")
 
 
 def measure(rig: Rig, *, queued: int, single: int, stored: int = 10_000) -> dict[str, Figure]:
@@ -60,9 +60,9 @@ def measure(rig: Rig, *, queued: int, single: int, stored: int = 10_000) -> dict
         for name, (take, runs) in recipes.items():
             taken: dict[Rig, list[float]] = {rig: [], old: []}
             for one in (rig, old, old, rig):  # by turns: a machine that becomes slower is slower for both
-                with one.webui() as shop:
-                    shop.warm_up()
-                    taken[one] += take(one, shop, runs // 2)
+                with one.webui() as webui:
+                    webui.warm_up()
+                    taken[one] += take(one, webui, runs // 2)
             parts[name] = compared(median(taken[old]), median(taken[rig]))
     n = f"{stored} runs; {queued} gaps and {single} first steps"
     return {"history_10k": figure(max(part["ratio"] for part in parts.values()), {EMPTY: 1.0}, "×", n, parts=parts)}
@@ -74,16 +74,16 @@ def compared(full: float, empty: float) -> dict[str, float]:
 
 def give_history(rig: Rig, stored: int) -> None:
     """Put so many finished runs into a rig's database."""
-    with rig.webui() as shop:
-        template = _finished_run(rig, shop)
+    with rig.webui() as webui:
+        template = _finished_run(rig, webui)
     rig.stop_server()
     fill(rig.database, template, stored)
     rig.start_server()
 
 
-def _finished_run(rig: Rig, shop: Paintshop) -> str:
+def _finished_run(rig: Rig, webui: MeasuredWebUI) -> str:
     """A run of four pictures, the like of which the history is made of."""
-    with rig.worker(shop) as worker:
+    with rig.worker(webui) as worker:
         run = rig.api.trigger(rig.api.deployment_id("generate/generate"), {"job": job(0.5, images=4)})
         rig.api.wait([run], 60, worker.check)
     return run
@@ -112,13 +112,13 @@ def _rows(connection: sqlite3.Connection, table: str, where: str, run: str) -> l
 class Template:
     """Rows of some tables, to be copied under new ids and moved in time.
 
-    They are kept as text in pieces, of which every second one is an id or a moment: ids stand inside of JSON as well.
+    They are kept as text in pieces, every second one an id or a timestamp: ids stand inside of JSON as well.
     What names no row of a run (its deployment, its flow) keeps its id.
     """
 
     def __init__(self, rows: dict[str, list[dict[str, Any]]]) -> None:
         self._own = {row["id"] for found in rows.values() for row in found}
-        self._pieces = ID_OR_MOMENT.split(json.dumps(rows))
+        self._pieces = ID_OR_TIMESTAMP.split(json.dumps(rows))
 
     def copy(self, earlier: timedelta, ids: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
         """The rows so much earlier; ``ids`` holds the new id of each old one, and is added to."""
@@ -127,7 +127,7 @@ class Template:
         return dict(json.loads("".join(pieces)))
 
     def _new(self, old: str, earlier: timedelta, ids: dict[str, str]) -> str:
-        if MOMENT.fullmatch(old):
+        if TIMESTAMP.fullmatch(old):
             moved = datetime.fromisoformat(old) - earlier
             return moved.isoformat(sep=old[10], timespec="microseconds")
         if old in self._own or old in ids:

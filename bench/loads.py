@@ -36,25 +36,25 @@ def measure(rig: Rig, *, jobs: int) -> dict[str, Figure]:
 
 def _one_by_one(rig: Rig, order: Sequence[str]) -> int:
     """Loads of a bare loop that takes the jobs in this order."""
-    with rig.webui(load_time=LOAD_TIME, checkpoints=CHECKPOINTS) as shop:
-        loop = BareLoop(shop.url)
+    with rig.webui(load_time=LOAD_TIME, checkpoints=CHECKPOINTS) as webui:
+        loop = BareLoop(webui.url)
         for checkpoint in order:
             loop.paint(picture(1, checkpoint=f"{checkpoint}.safetensors"))
-        return sum(turn.loaded for turn in shop.log.turns())
+        return sum(turn.loaded for turn in webui.log.turns())
 
 
 def _ours(rig: Rig, order: Sequence[str]) -> int:
     """Loads with ``darkroom worker``."""
-    with rig.webui(load_time=LOAD_TIME, checkpoints=CHECKPOINTS) as shop:
-        rig.deploy(shop)
+    with rig.webui(load_time=LOAD_TIME, checkpoints=CHECKPOINTS) as webui:
+        rig.deploy(webui)
         deployment = rig.api.deployment_id("generate/generate")
         ids = [
             rig.api.trigger(deployment, {"job": tiny_job(checkpoint, seed=number, name=f"job-{number:02}")})
             for number, checkpoint in enumerate(order)
         ]
-        with rig.worker(shop) as worker:
+        with rig.worker(webui) as worker:
             rig.api.wait(ids, 60 + WITHIN * len(ids), worker.check)
-        return sum(turn.loaded for turn in shop.log.turns())
+        return sum(turn.loaded for turn in webui.log.turns())
 
 
 def longest_passed_over(jobs: int = 600) -> float:

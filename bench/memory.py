@@ -21,7 +21,7 @@ def measure(rig: Rig, *, runs: int) -> dict[str, Figure]:
 
     Memory is what belongs to the worker and the processes that it keeps, and to nobody else (USS), in MiB.
     """
-    with rig.webui() as shop, rig.worker(shop) as worker:
+    with rig.webui() as webui, rig.worker(webui) as worker:
         rig.api.patch(f"/work_pools/{POOL}", concurrency_limit=AT_ONCE)
         deployment = rig.api.deployment("nothing/nothing", entrypoint="bench.plainflow.nothing", pool=POOL)
         _do(rig, worker, deployment, FEW)

@@ -19,17 +19,17 @@ def measure(rig: Rig, *, repeats: int) -> dict[str, Figure]:
     What counts is how long the picture was on the GPU, by the server's own clock.
     """
     watched, alone = [], []
-    with rig.webui() as shop:
-        shop.warm_up()
-        with rig.worker(shop, DARKROOM_POLL_INTERVAL=POLLING) as worker:
+    with rig.webui() as webui:
+        webui.warm_up()
+        with rig.worker(webui, DARKROOM_POLL_INTERVAL=POLLING) as worker:
             deployment = rig.api.deployment_id("generate/generate")
-            loop = BareLoop(shop.url)
+            loop = BareLoop(webui.url)
             for seed in range(repeats):
                 run = rig.api.trigger(deployment, {"job": job(JOB, seed=seed)})
                 rig.api.wait([run], 60, worker.check)
-                watched += [turn.seconds for turn in shop.log.turns([run])]
-                mark = shop.log.mark()
+                watched += [turn.seconds for turn in webui.log.turns([run])]
+                mark = webui.log.mark()
                 loop.paint(payload(JOB, seed=seed))
-                alone += [turn.seconds for turn in shop.log.since(mark)]
+                alone += [turn.seconds for turn in webui.log.since(mark)]
     more = {"ratio": median(watched) / median(alone), "p95": p95(watched), "against_p95": {NO_POLLING: p95(alone)}}
     return {"polling_cost": figure(median(watched), {NO_POLLING: median(alone)}, "s", len(watched), **more)}

@@ -13,7 +13,7 @@ from bench.goals import Figure
 from bench.job_log import Turn, median, p95
 from bench.jobs import job
 from bench.results import figure
-from bench.rig import Paintshop, Rig
+from bench.rig import MeasuredWebUI, Rig
 
 JOB = 5.0  # seconds for each picture
 LOOK_AT_API = 0.2  # seconds between two looks at Prefect's API
@@ -25,13 +25,13 @@ Point = tuple[float, float]  # seconds since 1970, percent of the whole job
 class Truth:
     """How far the WebUI really is, looked at twenty times a second."""
 
-    shop: Paintshop
+    webui: MeasuredWebUI
     steps: list[tuple[float, float]] = field(default_factory=list)  # time, share of the picture's steps
 
     def watch(self, stop: threading.Event) -> None:
         session = requests.Session()
         while not stop.wait(LOOK_AT_WEBUI):
-            url = f"{self.shop.url}/sdapi/v1/progress?skip_current_image=true"
+            url = f"{self.webui.url}/sdapi/v1/progress?skip_current_image=true"
             state = session.get(url, timeout=10).json()["state"]
             self.steps.append((time.time(), state["sampling_step"] / max(1, state["sampling_steps"])))
 
@@ -48,11 +48,11 @@ class Truth:
 
 def measure(rig: Rig, *, images: int) -> dict[str, Figure]:
     """The figure, from one run of so many pictures."""
-    with rig.webui() as shop:
-        shop.warm_up()
-        with rig.worker(shop) as worker:
+    with rig.webui() as webui:
+        webui.warm_up()
+        with rig.worker(webui) as worker:
             deployment = rig.api.deployment_id("generate/generate")
-            truth, stop = Truth(shop), threading.Event()
+            truth, stop = Truth(webui), threading.Event()
             run = rig.api.trigger(deployment, {"job": job(JOB, images=images)})
             watcher = threading.Thread(target=truth.watch, args=(stop,))
             watcher.start()
@@ -62,7 +62,7 @@ def measure(rig: Rig, *, images: int) -> dict[str, Figure]:
                 stop.set()
                 watcher.join()
             rig.api.wait([run], 60, worker.check)
-            turns = shop.log.turns([run])
+            turns = webui.log.turns([run])
     found = ages(seen, truth.percent(turns), turns[0].start, turns[-1].end)
     return {"progress_age": figure(median(found), {}, "s", f"{len(found)} looks", p95=p95(found), worst=max(found))}
 

@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 
 
 @dataclass
-class Paintshop:
+class MeasuredWebUI:
     """An embedded WebUI under test: where it is, and its own clock."""
 
     url: str
@@ -120,7 +120,7 @@ class Rig:
     @contextlib.contextmanager
     def webui(
         self, *, step_time: float = STEP, load_time: float = 0.0, checkpoints: tuple[str, ...] = ()
-    ) -> Iterator[Paintshop]:
+    ) -> Iterator[MeasuredWebUI]:
         """An embedded WebUI. ``checkpoints``: names of those that it has; empty: its own four."""
         port = free_port(0)
         folder = self.folder / f"webui-{port}"
@@ -131,19 +131,19 @@ class Rig:
         arguments += ["--step-time", str(step_time), "--load-time", str(load_time)]
         child = self._child(f"webui-{port}", "webui.embedded", *arguments)
         try:
-            shop = Paintshop(f"http://127.0.0.1:{port}", JobLog(log))
-            child.wait_until(lambda: shop.url in child.since_start(), 60)
-            yield shop
+            webui = MeasuredWebUI(f"http://127.0.0.1:{port}", JobLog(log))
+            child.wait_until(lambda: webui.url in child.since_start(), 60)
+            yield webui
         finally:
             _stop(child)
 
     # -- workers -----------------------------------------------------------------------------------------
 
-    def deploy(self, shop: Paintshop) -> None:
+    def deploy(self, webui: MeasuredWebUI) -> None:
         """``darkroom deploy``, once: pool, blocks and deployments."""
         if self._deployed:
             return
-        child = self._child("deploy", "cli.app", "deploy", environment=self._darkroom(shop, lookahead=False))
+        child = self._child("deploy", "cli.app", "deploy", environment=self._darkroom(webui, lookahead=False))
         try:
             while child.alive:
                 time.sleep(0.05)
@@ -154,16 +154,16 @@ class Rig:
         self._deployed = True
 
     @contextlib.contextmanager
-    def worker(self, shop: Paintshop, *, lookahead: bool = False, **environment: str) -> Iterator[Child]:
+    def worker(self, webui: MeasuredWebUI, *, lookahead: bool = False, **environment: str) -> Iterator[Child]:
         """``darkroom worker``, ready, with the pool's limit as look-ahead asks for: 2, else 1."""
-        self.deploy(shop)
+        self.deploy(webui)
         self.api.patch(f"/work_pools/{POOL}", concurrency_limit=2 if lookahead else 1)
-        settings = self._darkroom(shop, lookahead) | environment
+        settings = self._darkroom(webui, lookahead) | environment
         with self._working("worker", WORKER_READY, "cli.app", "worker", environment=settings) as child:
             yield child
 
-    def _darkroom(self, shop: Paintshop, lookahead: bool) -> dict[str, str]:
-        return {"DARKROOM_WEBUI_URL": shop.url, "DARKROOM_LOOKAHEAD": "1" if lookahead else "0"}
+    def _darkroom(self, webui: MeasuredWebUI, lookahead: bool) -> dict[str, str]:
+        return {"DARKROOM_WEBUI_URL": webui.url, "DARKROOM_LOOKAHEAD": "1" if lookahead else "0"}
 
     @contextlib.contextmanager
     def stock_worker(self, *, polling: float | None = None) -> Iterator[Child]:

@@ -1,7 +1,8 @@
-"""The results as tables: for the terminal, and for the README between two markers."""
+"""The results as tables: for the terminal, docs/bench.md and, three of them, the README."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from bench.goals import GOALS, Figure
 from bench.rig import PROJECT
 
 README = PROJECT / "README.md"
+BENCH_PAGE = PROJECT / "docs" / "bench.md"
+HEADLINES = ("gpu_idle_lookahead", "gpu_idle_limit1", "first_step")
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 HEADER = ("figure", "Darkroom", "against", "goal", "met", "n")
 Row = tuple[str, str, str, str, str, str]
@@ -67,26 +70,45 @@ def where(found: dict[str, Figure]) -> list[str]:
 
 
 def markdown(found: dict[str, Figure]) -> str:
-    """What stands in the README."""
-    lines = ["| " + " | ".join(HEADER) + " |", "|" + "---|" * len(HEADER)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows(found)]
+    """All figures: what stands in docs/bench.md."""
+    lines = _table(HEADER, rows(found))
     lines += ["", *(f"Taken {line}.\n" for line in where(found))]
     return "\n".join(lines).strip()
 
 
-def write_readme(found: dict[str, Figure], readme: Path = README) -> None:
-    """Put the tables between the markers.
+def headlines(found: dict[str, Figure]) -> str:
+    """The three figures that stand in the README."""
+    cells = [[cell.partition(" (`")[0] for cell in _row(key, found.get(key))] for key in HEADLINES]
+    return "\n".join(_table(HEADER[:3], [row[:3] for row in cells]))
+
+
+def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *body)]
+
+
+def write_documents(found: dict[str, Figure]) -> None:
+    """Put the figures into the README and docs/bench.md, each between its markers.
 
     Raises:
-        ValueError: the README lacks the markers.
+        ValueError: one of them lacks the markers.
     """
-    text = readme.read_text()
-    readme.write_text(with_tables(text, found))
+    for document, text in documents(found).items():
+        document.write_text(text)
 
 
-def with_tables(text: str, found: dict[str, Figure]) -> str:
+def documents(found: dict[str, Figure]) -> dict[Path, str]:
+    """The documents with these figures in them.
+
+    Raises:
+        ValueError: one of them lacks the markers.
+    """
+    shown = {README: headlines(found), BENCH_PAGE: markdown(found)}
+    return {document: between_markers(document.read_text(), tables) for document, tables in shown.items()}
+
+
+def between_markers(text: str, tables: str) -> str:
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"the README needs the lines {BEGIN} and {END}, between which the tables stand")
-    return f"{before}{BEGIN}\n{markdown(found)}\n{END}{after}"
+        raise ValueError(f"the lines {BEGIN} and {END} are missing, between which the figures stand")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"

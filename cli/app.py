@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from services.environment import API, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
 
-EXAMPLE = PROJECT / "jobs" / "lighthouse.yaml"
+EXAMPLE = PROJECT / "jobs" / "castle.yaml"
 
 app = App(
     name="darkroom",
@@ -29,44 +30,41 @@ app = App(
 )
 
 
-def say(text: str) -> None:
-    print(text, flush=True)
-
-
-def complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+say = partial(print, flush=True)
+complain = partial(print, file=sys.stderr, flush=True)
 
 
 class Stopped(BaseException):
-    """SIGINT, SIGTERM or SIGHUP came."""
+    """One of ``STOP_SIGNALS`` came."""
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _stop_on_signals() -> None:
-    """Let each of them end what is going on, once; what cleans up is not disturbed by a second."""
+    """The first of ``STOP_SIGNALS`` raises ``Stopped``. After it, only another Ctrl-C interrupts the clean-up."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for one in _STOPPING:
-            signal.signal(one, _leave)
+        for one in STOP_SIGNALS:
+            signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_IGN)
         raise Stopped(signal.Signals(number).name)
 
-    for one in _STOPPING:
+    for one in STOP_SIGNALS:
         signal.signal(one, stop)
 
 
-_STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-
-
-def _need_prefect() -> str:
+def _need_prefect(*, deployed: bool = True) -> str:
+    """The API's address. Where there is none, or it lacks what a job needs, the command says so and ends."""
     from services.stack import find_prefect
 
-    if (api := find_prefect(say)) is None:
-        complain("No Prefect server: run `darkroom up` in another terminal, or `prefect config set PREFECT_API_URL=…`")
-        raise SystemExit(2)
+    api = find_prefect(say)
+    from cli.check import prefect_findings
+
+    for fine, text in prefect_findings(api):
+        if not fine and (deployed or api is None):
+            complain(text)
+            raise SystemExit(2)
+    assert api is not None, "that is the first problem"
     return api
 
 
@@ -88,7 +86,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
         say("stopped")
         return 0
     except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
-        complain(str(error))
+        complain(error)
         return 1
     return 0
 
@@ -107,25 +105,19 @@ def run(
     _use_webui(webui)
     file = job or EXAMPLE
     try:
-        with ExitStack() as exits:
-            stack = None
-            if start and not (running() and not os.environ.get(API)):
-                _check_file(file)
-                stack = exits.enter_context(Stack(say))
-            else:
-                _need_prefect()
-            return _run(file, stack.keep_alive if stack else lambda: None)
-    except Stopped:
+        if start and (os.environ.get(API) or not running()):
+            if not file.is_file():  # before anything is started for it
+                raise ValueError(f"{file}: no such file")
+            with Stack(say) as stack:
+                return _run(file, stops_with_us=stack.addresses.own_server, check=stack.keep_alive)
+        _need_prefect()
+        return _run(file)
+    except (Stopped, KeyboardInterrupt):
         say("stopped")
         return 130
-    except KeyboardInterrupt:
-        return 130
-    except (AlreadyUp, ChildDied, TimeoutError) as error:
-        complain(str(error))
-        return 1
-    except ValueError as error:
-        complain(str(error))
-        return 2
+    except (AlreadyUp, ChildDied, TimeoutError, ValueError) as error:
+        complain(error)
+        return 2 if isinstance(error, ValueError) else 1
 
 
 def _use_webui(url: str | None) -> None:
@@ -133,28 +125,28 @@ def _use_webui(url: str | None) -> None:
         os.environ["DARKROOM_WEBUI_URL"] = url
 
 
-def _check_file(file: Path) -> None:
-    if not file.is_file():
-        raise ValueError(f"{file}: no such file")
-
-
-def _run(file: Path, check: object) -> int:
+def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] = lambda: None) -> int:
+    """Queue the file's job and follow it. ``stops_with_us``: the Prefect server was started for this run, so links into
+    it die with it. ``check`` is called twice a second; what it raises ends the command.
+    """
     from prefect.client.orchestration import get_client
+    from rich.console import Console
 
-    from cli.follow import Follower, console, queue, report
+    from cli.follow import Follower, queue, report
 
     deployment, name, parameters = _queued_as(file)
-    out = console()
+    console = Console(soft_wrap=True)  # nothing is wrapped or cut, so that paths can be copied
+    ui_url = os.environ[API].removesuffix("/api")
     with get_client(sync_client=True) as client:
         flow_run = queue(client, deployment, name, parameters)
-        ui_url = os.environ[API].removesuffix("/api")
-        say(f"queued {flow_run.name}: {ui_url}/runs/flow-run/{flow_run.id}")
-        with Follower(client, flow_run, out) as follower:
-            try:
-                ended = follower.until_ended(check)  # type: ignore[arg-type]
-            except Stopped:
-                ended = follower.cancel()
-        return report(ended, ui_url, out)
+        watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
+        say(watch.format(flow_run.name, f"{ui_url}/runs/flow-run/{flow_run.id}"))
+        follower = Follower(client, flow_run, console)
+        try:
+            ended = follower.until_ended(check)
+        except Stopped:
+            ended = follower.cancel()
+        return report(ended, None if stops_with_us else ui_url, console)
 
 
 def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
@@ -179,13 +171,13 @@ def deploy(
     remove_leftovers: Annotated[bool, Parameter(help="Delete deployments that prefect.yaml no longer names.")] = False,
 ) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
-    api = _need_prefect()
+    api = _need_prefect(deployed=False)
     from deployments.bootstrap import NotReady, bootstrap
 
     try:
         bootstrap(webui, say, remove_leftovers=remove_leftovers)
     except (NotReady, ValueError) as error:
-        complain(str(error))
+        complain(error)
         return 1
     say(f"Prefect at {api} knows everything that a job needs.")
     return 0
@@ -204,21 +196,10 @@ def worker() -> int:
 
 
 @app.command
-def webui(
-    *,
-    port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861,
-) -> int:
+def webui(*, port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861) -> int:
     """The embedded WebUI alone, for machines that have no real one."""
-    arguments = [
-        sys.executable,
-        "-m",
-        "webui.embedded",
-        "--port",
-        str(port),
-        "--folder",
-        str(settings().home / "webui"),
-    ]
-    os.execv(sys.executable, arguments)
+    folder = str(settings().home / "webui")
+    os.execv(sys.executable, [sys.executable, "-m", "webui.embedded", "--port", str(port), "--folder", folder])
 
 
 @app.command
@@ -230,17 +211,17 @@ def plan() -> int:
     from prefect.client.orchestration import get_client
 
     from deployments.bootstrap import POOL
-    from worker.order import Planner
+    from worker.order import Planner, Turn
 
-    async def show() -> None:
+    async def planned() -> list[Turn]:
         async with get_client() as client:
-            turns = await Planner(client, POOL).turns()
-        for number, turn in enumerate(turns, start=1):
-            say(f"{number:4}  {turn.run.name}  ({turn.reason})")
-        if not turns:
-            say("nothing waits")
+            return await Planner(client, POOL).turns()
 
-    asyncio.run(show())
+    turns = asyncio.run(planned())
+    for number, turn in enumerate(turns, start=1):
+        say(f"{number:4}  {turn.run.name}  ({turn.reason})")
+    if not turns:
+        say("nothing waits")
     return 0
 
 

@@ -6,14 +6,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
+import httpx
+from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
 from store.settings import settings
-from webui.client import WebUIClient
 from webui.errors import WebUIError
 
 Finding = tuple[bool, str]
@@ -28,47 +28,39 @@ def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
 
 
 def _findings(api_url: str | None) -> Iterator[Finding]:
-    yield from _prefect(api_url)
-    answers = api_url is not None and _api_problem() is None
+    prefect = list(prefect_findings(api_url))
+    yield from prefect
+    if all(fine for fine, _ in prefect):
+        yield from _whether_runs_start()
+    answers, _ = prefect[0]
     yield from _webui(answers)
     yield _gallery(answers)
 
 
-def _api_problem() -> Exception | None:
-    with get_client(sync_client=True) as client:
-        return client.api_healthcheck()
-
-
-def _prefect(api_url: str | None) -> Iterator[Finding]:
+def prefect_findings(api_url: str | None) -> Iterator[Finding]:
+    """Whether there is a Prefect that holds what ``darkroom deploy`` puts into it; ends with the first problem."""
     if api_url is None:
         yield False, "Prefect: no server. Run `darkroom up`, or set PREFECT_API_URL=http://host:4200/api"
         return
-    if (problem := _api_problem()) is not None:
-        yield False, f"Prefect: {api_url} does not answer ({problem}). Is the server running?"
-        return
-    with get_client(sync_client=True) as client:
-        yield True, f"Prefect: {api_url}, version {client.api_version()}"
-        yield from _pool(client)
-        try:
-            found = client.read_deployment_by_name(DEPLOYMENT)
-            yield (
-                not found.paused,
-                f"deployment {DEPLOYMENT}" + (": paused; resume it in the UI" if found.paused else ""),
-            )
-        except ObjectNotFound:
-            yield False, f"deployment {DEPLOYMENT}: not there. Run `darkroom deploy`"
-
-
-def _pool(client: SyncPrefectClient) -> Iterator[Finding]:
     try:
-        pool = client.read_work_pool(POOL)
+        with get_client(sync_client=True) as client:
+            yield True, f"Prefect: {api_url}, version {client.api_version()}"
+            client.read_work_pool(POOL)
+            client.read_deployment_by_name(DEPLOYMENT)
+            yield True, f"work pool {POOL} and deployment {DEPLOYMENT}: there"
     except ObjectNotFound:
-        yield False, f"work pool {POOL}: not there. Run `darkroom deploy`"
-        return
-    if pool.is_paused:
-        yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
-    else:
-        yield True, f"work pool {POOL}: {pool.concurrency_limit or 'any number'} at a time"
+        yield False, f"Prefect: {api_url} lacks the work pool {POOL} or {DEPLOYMENT}. Run `darkroom deploy`"
+    except (httpx.HTTPError, ValueError) as error:  # ValueError: what it answers is not JSON
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        yield False, f"Prefect: {api_url} can't be used ({reason}). Does it run, and is PREFECT_API_URL right?"
+
+
+def _whether_runs_start() -> Iterator[Finding]:
+    with get_client(sync_client=True) as client:
+        if client.read_work_pool(POOL).is_paused:
+            yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
+        if client.read_deployment_by_name(DEPLOYMENT).paused:
+            yield False, f"deployment {DEPLOYMENT}: paused. Resume it in the UI"
     workers = workers_online()
     yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
 
@@ -86,17 +78,12 @@ def _webui(prefect: bool) -> Iterator[Finding]:
     client = connection.get_client()
     try:
         checkpoints = client.checkpoints()
-        yield True, f"WebUI: {connection.base_url}, {_kind(client)}"
+        yield True, f"WebUI: {connection.base_url}, {'Forge' if client.is_forge() else 'AUTOMATIC1111'}"
         yield bool(checkpoints), f"checkpoints: {len(checkpoints) or 'none. Put one into models/Stable-diffusion'}"
         version = client.adetailer_version()
         yield version is not None, f"ADetailer: {version or 'not there. Install the extension; jobs without it work'}"
     except WebUIError as error:
         yield False, f"WebUI: {error}"
-
-
-def _kind(client: WebUIClient) -> str:
-    version = client.version() if hasattr(client, "version") else ""
-    return f"{'Forge' if client.is_forge() else 'AUTOMATIC1111'} {version}".strip()
 
 
 def _gallery(prefect: bool) -> Finding:

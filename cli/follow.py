@@ -1,45 +1,57 @@
-"""A run in the terminal: queued, watched with a bar and its log, ended with the pictures."""
+"""A run in the terminal: queued, watched with progress bars and its log, reported with its pictures."""
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
-from types import TracebackType
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    LogFilter,
-    LogFilterFlowRunId,
-)
-from prefect.client.schemas.objects import FlowRun, Log, StateType
+from prefect.client.schemas import filters
+from prefect.client.schemas.objects import FlowRun, Log, State, StateType
 from prefect.client.schemas.sorting import LogSort
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-LOOK = 0.5  # seconds between two looks at the run
-STAGES = ("txt2img", "img2img", "adetailer", "upscale")
-TOTAL = "job"
-STATE_ONLY = "Finished in state Completed"  # Prefect's line for each task: the task's own line says more
+POLL_INTERVAL = 0.5  # seconds
+# Each process of a run sends its log lines in batches, every 2 s by Prefect's default, so a line can arrive after
+# younger ones of another process. Lines are read again for this long and told apart by their ids.
+LOG_OVERLAP = timedelta(seconds=10)
+LOG_PAGE = 200  # lines; the most that Prefect's API gives at once
+LOG_QUIET = 2.5  # seconds without a new line after which a log counts as complete; more than a batch's 2 s
+LOG_END_WITHIN = 8.0  # seconds that the last lines are waited for in all
+UNCLAIMED_AFTER = 5.0  # seconds of waiting before the follower looks why nothing starts the run
+JOB_PROGRESS = "job-progress"  # key of the artifact with the progress of the whole job
+# What Prefect's engine logs about each task and flow. The tasks' own lines and the report say the same in fewer words.
+ENGINE_LINES = re.compile(r"Finished in state \w+\(|Encountered exception during execution:")
+TRACEBACK = "Traceback (most recent call last)"
 
 
 def queue(client: SyncPrefectClient, deployment: str, name: str, parameters: dict[str, Any]) -> FlowRun:
-    """A flow run with these parameters, scheduled through its deployment."""
-    found = client.read_deployment_by_name(deployment)
+    """Schedule a flow run with these parameters, now.
+
+    Raises:
+        ValueError: there is no such deployment.
+    """
+    try:
+        found = client.read_deployment_by_name(deployment)
+    except ObjectNotFound:
+        raise ValueError(f"Prefect has no deployment {deployment}: run `darkroom deploy` first") from None
     return client.create_flow_run_from_deployment(found.id, parameters=parameters, name=name)
 
 
 class Follower:
-    """Shows one run until it has ended; a context manager, so that the bar leaves the terminal as it was.
-
-    On a terminal: a bar per stage and one for all, with the log above them. Elsewhere: plain lines.
+    """Shows one run until it has ended. On a terminal: a bar per stage and one for the job, with the log above them.
+    Elsewhere: the log alone.
     """
 
     def __init__(self, client: SyncPrefectClient, run: FlowRun, console: Console) -> None:
@@ -55,118 +67,149 @@ class Follower:
             console=console,
             disable=not console.is_terminal,
         )
-        self._tasks: dict[str, int] = {}
-        self._state = ""
-        self._seen: set[UUID] = set()
-        self._since: datetime | None = None
-
-    def __enter__(self) -> Follower:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
+        self._bar_of: dict[str, TaskID] = {}  # by the artifact's key
+        self._status = ""  # the last that was said of the run as a whole
+        self._shown: set[UUID] = set()  # ids of log lines
+        self._newest: datetime | None = None  # time of the newest log line
+        self._look_why_at = time.monotonic() + UNCLAIMED_AFTER  # when to find out why the run does not start
 
     def until_ended(self, check: Callable[[], None] = lambda: None) -> FlowRun:
-        """The run, once it is in a final state. ``check`` is called at each look and may raise."""
-        while True:
-            run = self._client.read_flow_run(self._id)
-            ended = run.state is not None and run.state.is_final()
-            if ended:
-                self._wait_for_last_logs()
-            self._show(run)
-            if ended:
-                return run
-            check()
-            time.sleep(LOOK)
+        """The run, once it is in a final state. ``check`` is called at each look and may raise.
+
+        Raises:
+            ValueError: the run was deleted.
+        """
+        with self._bars:
+            while True:
+                try:
+                    run = self._look()
+                    if run.state is not None and run.state.is_final():
+                        return run
+                except ObjectNotFound:
+                    raise ValueError("the run was deleted in Prefect") from None
+                except httpx.HTTPError as error:
+                    self._say_status(f"Prefect does not answer ({type(error).__name__}); trying again")
+                check()
+                time.sleep(POLL_INTERVAL)
 
     def cancel(self) -> FlowRun:
-        """Ask Prefect to cancel the run, and wait until it is over."""
+        """Ask Prefect to cancel the run, and wait until it has ended."""
         self._line("cancelling; Ctrl-C again leaves without waiting")
-        with suppress(Exception):  # ended at this moment
+        with suppress(httpx.HTTPError, ObjectNotFound):  # until_ended says what is wrong
             self._client.set_flow_run_state(self._id, Cancelling())
         return self.until_ended()
 
-    def _show(self, run: FlowRun) -> None:
+    def _look(self) -> FlowRun:
+        run = self._client.read_flow_run(self._id)
         state = run.state
-        if state is not None and state.name != self._state:
-            self._state = state.name or ""
-            because = f": {state.message}" if state.message and not state.is_completed() else ""
-            if not state.is_final():
-                self._line(f"{run.name}: {self._state}{because}")
-        for log in self._new_logs():
-            if not log.message.startswith(STATE_ONLY):
-                self._line(log.message, log.level)
+        if state is not None and not state.is_final():
+            self._say_status(f"{run.name}: {state.name}" + (f": {state.message}" if state.message else ""))
+        self._show_new_logs()
         self._show_progress()
+        if state is not None and state.is_final():
+            self._show_last_logs(state)
+        elif state is not None and state.is_scheduled() and run.work_pool_name:
+            self._say_why_nothing_starts(run.work_pool_name)
+        return run
+
+    def _say_status(self, text: str) -> None:
+        if text != self._status:
+            self._status = text
+            self._line(text)
+
+    def _say_why_nothing_starts(self, pool: str) -> None:
+        """Once, when the run has waited for a while."""
+        if time.monotonic() < self._look_why_at:
+            return
+        self._look_why_at = time.monotonic() + UNCLAIMED_AFTER
+        if self._client.read_work_pool(pool).is_paused:
+            reason = f"the work pool {pool} is paused: resume it in the Prefect UI"
+        elif not any(worker.status == "ONLINE" for worker in self._client.read_workers_for_work_pool(pool)):
+            reason = f"no worker is online in pool {pool}: start one with `darkroom worker`"
+        else:
+            return
+        self._line(reason, level=30)
+        self._look_why_at = math.inf
 
     def _show_progress(self) -> None:
-        artifacts = self._client.read_artifacts(
-            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self._id]))
-        )
-        for artifact in sorted(artifacts, key=lambda one: (one.key == "job-progress", str(one.created))):
-            name = (artifact.key or "").removesuffix("-progress")
+        if self._bars.disable:
+            return
+        ours = filters.ArtifactFilter(flow_run_id=filters.ArtifactFilterFlowRunId(any_=[self._id]))
+        artifacts = self._client.read_artifacts(artifact_filter=ours)
+        for artifact in sorted(artifacts, key=lambda one: (one.key == JOB_PROGRESS, str(one.created))):
+            key = artifact.key or ""
             if artifact.type != "progress" or not isinstance(artifact.data, (int, float)):
                 continue
-            if name not in self._tasks:
-                self._tasks[name] = self._bars.add_task("all" if name == TOTAL else name, total=100, text="")
-            text = (artifact.description or "").partition(": ")[2]
-            self._bars.update(self._tasks[name], completed=artifact.data, text="" if name == TOTAL else text)  # type: ignore[arg-type]
+            if key not in self._bar_of:
+                self._bar_of[key] = self._bars.add_task(key.removesuffix("-progress"), total=100, text="")
+            text = "" if key == JOB_PROGRESS else (artifact.description or "").partition(": ")[2]
+            self._bars.update(self._bar_of[key], completed=artifact.data, text=text)
 
-    def _new_logs(self) -> list[Log]:
-        logs = self._client.read_logs(
-            LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self._id])),
-            limit=200,
-            offset=len(self._seen),
-            sort=LogSort.TIMESTAMP_ASC,
-        )
-        new = [log for log in logs if log.id not in self._seen]
-        self._seen |= {log.id for log in new}
+    def _show_new_logs(self) -> list[Log]:
+        """Show the lines that were not shown yet, and return them."""
+        since = filters.LogFilterTimestamp(after_=self._newest - LOG_OVERLAP) if self._newest else None
+        wanted = filters.LogFilter(flow_run_id=filters.LogFilterFlowRunId(any_=[self._id]), timestamp=since)
+        new: list[Log] = []
+        for offset in range(0, sys.maxsize, LOG_PAGE):
+            page = self._client.read_logs(wanted, limit=LOG_PAGE, offset=offset, sort=LogSort.TIMESTAMP_ASC)
+            new += [log for log in page if log.id not in self._shown]
+            if len(page) < LOG_PAGE:
+                break
+        for log in new:
+            self._shown.add(log.id)
+            self._newest = max(self._newest or log.timestamp, log.timestamp)
+            if text := what_to_show(log.message):
+                self._line(text, log.level)
         return new
 
-    def _wait_for_last_logs(self) -> None:
-        """A run's process sends its last log lines when it ends, a little after its last state."""
-        deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
-            if any("Finished in state" in log.message for log in self._peek()):
-                return
-            time.sleep(0.2)
+    def _show_last_logs(self, end: State[Any]) -> None:
+        """Wait for the lines that come after the final state.
 
-    def _peek(self) -> list[Log]:
-        return self._client.read_logs(
-            LogFilter(flow_run_id=LogFilterFlowRunId(any_=[self._id])), limit=5, sort=LogSort.TIMESTAMP_DESC
-        )
+        They are complete when the flow itself (no task) has a line as late as that state: Prefect's engine writes one
+        last. Where none comes, after a crash, say, silence decides.
+        """
+        deadline = time.monotonic() + LOG_END_WITHIN
+        quiet_from = time.monotonic()
+        new = self._show_new_logs()
+        while not any(log.task_run_id is None and log.timestamp >= end.timestamp for log in new):
+            if time.monotonic() > min(deadline, quiet_from + LOG_QUIET):
+                return
+            time.sleep(POLL_INTERVAL / 2)
+            if new := self._show_new_logs():
+                quiet_from = time.monotonic()
 
     def _line(self, text: str, level: int = 20) -> None:
-        style = "red" if level >= 40 else "yellow" if level >= 30 else "dim" if level <= 20 else ""
+        style = "red" if level >= 40 else "yellow" if level >= 30 else "dim"
         self._console.print(text, style=style, highlight=False, markup=False)
 
 
-def report(run: FlowRun, ui_url: str, console: Console) -> int:
-    """Say how the run ended; returns the exit code: 0 for pictures, 1 for a failure, 130 for a cancel."""
-    link = f"{ui_url}/runs/flow-run/{run.id}"
+def what_to_show(message: str) -> str:
+    """A log message without its traceback; empty for what Prefect's engine says of each task and flow."""
+    return "" if ENGINE_LINES.match(message) else message.partition(TRACEBACK)[0].strip()
+
+
+def report(run: FlowRun, ui_url: str | None, console: Console) -> int:
+    """Say how a run ended; returns the exit code: 0 for pictures, 1 for a failure, 130 for a cancel.
+
+    ``ui_url`` is where Prefect's pages are; None where the server stops with this command.
+    """
     state = run.state
-    assert state is not None
-    if state.type == StateType.COMPLETED:
-        for path in _pictures(run):
-            console.print(path, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"Prefect: {link}", highlight=False, soft_wrap=True)
-        return 0
-    console.print(f"{run.name}: {state.name}. {state.message or ''}", style="red", highlight=False, markup=False)
-    console.print(f"Prefect: {link}", highlight=False, soft_wrap=True)
-    return 130 if state.type == StateType.CANCELLED else 1
+    assert state is not None, "an ended run has a state"
+    completed = state.type == StateType.COMPLETED
+    for path in _pictures(state) if completed else ():
+        console.print(path, highlight=False, markup=False)
+    if not completed:
+        text = f"{run.name}: {state.name}. {what_to_show(state.message or '')}"
+        console.print(text, style="red", highlight=False, markup=False)
+    link = f"Prefect: {ui_url}/runs/flow-run/{run.id}"
+    console.print(link if ui_url else "To see the run in Prefect, or to retry it: `make up`", highlight=False)
+    return 0 if completed else 130 if state.type == StateType.CANCELLED else 1
 
 
-def _pictures(run: FlowRun) -> list[str]:
+def _pictures(state: State[Any]) -> list[str]:
     """Where the pictures are, as the flow returned it."""
-    assert run.state is not None
     try:
-        result: Any = run.state.result(raise_on_failure=False)
+        result: Any = state.result(raise_on_failure=False)
     except Exception as error:
-        return [f"(the pictures' paths could not be read here: {error}; see the contact sheet in Prefect)"]
+        return [f"(the pictures' paths can't be read here: {error}; the contact sheet in Prefect has them)"]
     return [str(getattr(one, "path", None) or one.get("path")) for one in result]
-
-
-def console() -> Console:
-    return Console(file=sys.stdout, soft_wrap=True)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
-from services.process import Child
 from store.settings import settings
 from tests.requesting import PATIENCE
-from tests.servers import Prefect, free_port, until
+from tests.servers import Prefect, prefect_on
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
@@ -64,16 +61,8 @@ def client(server: EmbeddedWebUI) -> WebUIClient:
 
 @pytest.fixture(scope="session")
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect]:
-    home, port = tmp_path_factory.mktemp("darkroom"), free_port()
-    prefect = Prefect(f"http://127.0.0.1:{port}/api", home)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = Child("server", command, log=home / "server.log", env=prefect.environment())
-    try:
-        server.wait_until(lambda: server.listens_on(port), 120)
-        until("the API is healthy", lambda: requests.get(f"{prefect.api}/health", timeout=10).ok)
+    with prefect_on(tmp_path_factory.mktemp("darkroom")) as prefect:
         yield prefect
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

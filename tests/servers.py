@@ -129,6 +129,21 @@ class Prefect:
             child.stop(30)
 
 
+@contextmanager
+def prefect_on(home: Path) -> Iterator[Prefect]:
+    """A Prefect server as it comes, for a Darkroom in ``home``; nothing is deployed to it."""
+    port = free_port()
+    prefect = Prefect(f"http://127.0.0.1:{port}/api", home)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = Child("server", command, log=home / "server.log", env=prefect.environment())
+    try:
+        server.wait_until(lambda: server.listens_on(port), 120)
+        until("the API is healthy", lambda: requests.get(f"{prefect.api}/health", timeout=10).ok)
+        yield prefect
+    finally:
+        server.stop()
+
+
 def paints(painter: EmbeddedWebUI, deployed: Prefect, run: str) -> bool:
     job = requests.get(f"{painter.url}/sdapi/v1/progress", timeout=10).json()["state"]
     return deployed.run(run)["state_type"] == "RUNNING" and job["sampling_step"] > 0

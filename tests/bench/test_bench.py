@@ -52,7 +52,7 @@ def test_idle_is_counted_between_runs_not_within_one() -> None:
 
 def test_the_log_is_waited_for_until_each_run_was_there_or_none_comes_any_more(tmp_path: Path) -> None:
     log = JobLog(tmp_path / "jobs.jsonl")
-    looks = []
+    looks: list[int] = []
 
     def check() -> None:
         """Called at each look, before it: another run has been on the GPU."""
@@ -77,7 +77,7 @@ def test_jobs_that_keep_arriving_pass_nobody_over_for_longer_than_the_bound() ->
     assert 60 < longest <= loads.PATIENCE.total_seconds()  # somebody is passed over, or nothing was tried
 
 
-def test_progress_is_as_old_as_the_moment_when_it_was_true() -> None:
+def test_progress_is_as_old_as_the_time_when_it_was_true() -> None:
     truth = [(0.0, 0.0), (1.0, 10.0), (2.0, 20.0), (3.0, 30.0)]
     seen = [(0.5, 0.0), (2.5, 10.0), (3.0, 30.0), (9.0, 30.0)]
     assert progress.ages(seen, truth, begin=0.0, end=4.0) == [0.5, 1.5, 0.0]
@@ -107,16 +107,19 @@ def test_what_was_not_measured_now_keeps_its_date() -> None:
     assert set(now) <= set(GOALS)
 
 
-def test_the_readmes_tables_are_those_of_the_last_run() -> None:
-    if not results.FILE.exists() or tables.BEGIN not in tables.README.read_text():
-        pytest.skip("there are no results in the README yet")
-    text = tables.README.read_text()
-    assert tables.with_tables(text, results.load()) == text, "run: python -m bench --readme"
+def test_the_documents_show_the_figures_of_the_last_run() -> None:
+    for document, text in tables.documents(results.load()).items():
+        assert document.read_text() == text, f"{document.name}: run python -m bench --readme"
+
+
+def test_the_readme_shows_three_figures_without_their_keys() -> None:
+    *_, first, second, third = tables.headlines(results.load()).splitlines()
+    assert [line.count("|") for line in (first, second, third)] == [4, 4, 4]
+    assert "stock worker" in first
+    assert "`" not in first + second + third
 
 
 def test_results_have_the_shape_that_the_issue_asks_for() -> None:
-    if not results.FILE.exists():
-        pytest.skip("there are no results yet")
     found = json.loads(results.FILE.read_text())
     assert set(found) <= set(KEYS_OF_THE_ISSUE)
     for one in found.values():
@@ -128,13 +131,14 @@ def test_results_have_the_shape_that_the_issue_asks_for() -> None:
 
 def test_tables_go_between_the_markers_and_nowhere_else() -> None:
     text = f"above\n{tables.BEGIN}\nold\n{tables.END}\nbelow\n"
-    new = tables.with_tables(text, {})
+    new = tables.between_markers(text, "the table")
     assert new.startswith("above\n")
     assert new.endswith("\nbelow\n")
     assert "old" not in new
-    assert tables.with_tables(new, {}) == new
+    assert "\nthe table\n" in new
+    assert tables.between_markers(new, "the table") == new
     with pytest.raises(ValueError, match="bench:begin"):
-        tables.with_tables("no markers", {})
+        tables.between_markers("no markers", "")
 
 
 def test_the_history_is_copies_of_a_run_under_ids_of_their_own(tmp_path: Path) -> None:
@@ -182,11 +186,11 @@ class NoPrefect(Rig):
 
 def test_the_test_stand_measures_by_the_servers_clock_and_leaves_nothing() -> None:
     before = set(psutil.Process().children(recursive=True))
-    with NoPrefect() as rig, rig.webui(step_time=0.02, checkpoints=("ink", "oil")) as shop:
-        loop = BareLoop(shop.url, rig.pictures)
+    with NoPrefect() as rig, rig.webui(step_time=0.02, checkpoints=("ink", "oil")) as webui:
+        loop = BareLoop(webui.url, rig.pictures)
         for checkpoint in ("ink", "oil", "oil"):
             loop.paint(picture(5, checkpoint=f"{checkpoint}.safetensors"))
-        turns = JobLog(shop.log.path).turns()
+        turns = JobLog(webui.log.path).turns()
         assert [one.loaded for one in turns] == [True, True, False]
         assert all(one.seconds >= 0.1 for one in turns)
         assert len(gaps_between_runs(turns)) == 2

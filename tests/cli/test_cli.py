@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,10 +15,10 @@ import requests
 import yaml
 
 from cli.app import EXAMPLE
-from cli.example import suit
+from cli.example import adapt_example
 from flows.job import read_job
 from store.settings import settings
-from tests.servers import PROJECT, Prefect, until
+from tests.servers import PROJECT, Prefect, free_port, prefect_on, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
@@ -52,10 +53,12 @@ def left_by(home: Path) -> list[psutil.Process]:
 @pytest.mark.timeout(300)
 def test_run_start_works_twice_and_leaves_nothing(tmp_path: Path) -> None:
     job = small_job(tmp_path)
+    users_home = tmp_path / "user"
+    users_home.mkdir()
     for _ in range(2):
         done = subprocess.run(
             [*DARKROOM, "run", str(job), "--start"],
-            env=alone(tmp_path),
+            env=alone(tmp_path, HOME=str(users_home)),
             cwd=PROJECT,
             capture_output=True,
             text=True,
@@ -64,9 +67,14 @@ def test_run_start_works_twice_and_leaves_nothing(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         (picture,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and " " not in line]
         assert Path(picture).is_file()
-        assert "/runs/flow-run/" in done.stdout
+        queued, *_, last = [
+            line for line in done.stdout.splitlines() if "/runs/flow-run/" in line or "`make up`" in line
+        ]
+        assert "while it runs" in queued
+        assert "http" not in last, "the last line links to a server that has stopped"
         assert not left_by(tmp_path)
-    assert not (Path.home() / ".prefect" / "prefect.db").exists() or (tmp_path / "prefect" / "prefect.db").exists()
+    assert (tmp_path / "prefect" / "prefect.db").is_file()
+    assert not (users_home / ".prefect").exists()
 
 
 @pytest.mark.parametrize(
@@ -98,11 +106,51 @@ def test_run_without_a_server_says_what_to_do(tmp_path: Path) -> None:
     assert "darkroom up" in done.stderr
 
 
-def test_a_failed_run_says_why_and_is_no_success(deployed: Prefect, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["run", "plan", "worker"])
+def test_an_unreachable_prefect_is_one_line(tmp_path: Path, command: str) -> None:
+    api = f"http://127.0.0.1:{free_port()}/api"
+    done = subprocess.run(
+        [*DARKROOM, command], env=alone(tmp_path, PREFECT_API_URL=api), cwd=PROJECT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert api in line
+    assert "Does it run" in line
+
+
+@pytest.mark.timeout(300)
+def test_an_empty_prefect_is_one_line_and_a_run_without_a_worker_says_so(
+    painter: EmbeddedWebUI, tmp_path: Path
+) -> None:
+    with prefect_on(tmp_path) as prefect:
+        for command in ("run", "plan", "worker"):
+            done = prefect.darkroom(command)
+            assert (done.returncode, done.stdout) == (2, ""), command
+            (line,) = done.stderr.splitlines()
+            assert "darkroom deploy" in line
+
+        assert prefect.darkroom("deploy", "--webui", painter.url).returncode == 0
+        log = tmp_path / "run.log"
+        with log.open("w") as output:
+            run = [*DARKROOM, "run", str(small_job(tmp_path))]
+            running = subprocess.Popen(run, env=prefect.environment(), cwd=PROJECT, stdout=output, stderr=output)
+        try:
+            until("it says that no worker is there", lambda: "no worker is online in pool gpu" in log.read_text())
+            with prefect.worker():
+                assert running.wait(90) == 0, log.read_text()
+        finally:
+            running.kill()
+
+
+def test_a_failed_run_says_why_in_a_few_lines_and_is_no_success(deployed: Prefect, tmp_path: Path) -> None:
     with deployed.worker():
         done = deployed.darkroom("run", str(small_job(tmp_path, checkpoint="no such thing")))
     assert done.returncode == 1
     assert "no such thing" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert 'File "' not in done.stdout
+    assert len(done.stdout.splitlines()) <= 12, done.stdout
+    assert "/runs/flow-run/" in done.stdout.splitlines()[-1]
 
 
 def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path) -> None:
@@ -175,14 +223,14 @@ def test_the_example_fits_a_webui_with_other_names(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(settings(), "webui_url", webui.url)
         client = WebUIClient(webui.url)
         said: list[str] = []
-        job = suit(strange, said.append)
+        job = adapt_example(strange, said.append)
         assert any(one.is_called(job.checkpoint) for one in client.checkpoints())
         assert job.adetailer[0].ad_model in client.adetailer_models()
         assert job.upscale is not None
         assert job.upscale.upscaler in {one.name for one in client.upscalers()}
         assert [line.split("'")[1] for line in said] == ["none has this", "nor that", "nor_this.pt"]
         said.clear()
-        assert suit(example, said.append) == example
+        assert adapt_example(example, said.append) == example
         assert said == []
 
 
@@ -190,3 +238,15 @@ def test_the_example_shows_every_stage() -> None:
     job = read_job(EXAMPLE)
     assert job.txt2img and job.img2img and job.adetailer and job.upscale
     assert job.total >= 2
+
+
+def test_the_readmes_job_is_the_example_in_short(tmp_path: Path) -> None:
+    text = (PROJECT / "README.md").read_text()
+    (block,) = [one for one in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "checkpoint:" in one]
+    file = tmp_path / "readme.yaml"
+    file.write_text(block)
+    short, example = read_job(file), read_job(EXAMPLE)
+    assert short.upscale == example.upscale
+    assert short.img2img == example.img2img
+    assert [one.ad_model for one in short.adetailer] == [one.ad_model for one in example.adetailer]
+    assert (short.checkpoint, short.images) == (example.checkpoint, example.images)

@@ -23,7 +23,7 @@ def compact(recording: Any) -> Any:
         return [compact(item) for item in recording]
     if not isinstance(recording, dict):
         return recording
-    small = {}
+    small: dict[str, Any] = {}
     for key, value in recording.items():
         if key == "timeline":
             small[key] = distinct_states(value)

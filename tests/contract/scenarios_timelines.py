@@ -167,9 +167,9 @@ class Script:
         watch.between = self._on_look
         steps = client.server.steps
         self._after_step = steps.after_step
-        steps.after_step = self._in_step  # type: ignore[method-assign]
+        steps.after_step = self._in_step
         self._load_model = client.server.engine.load_model
-        client.server.engine.load_model = self._in_load  # type: ignore[method-assign]
+        client.server.engine.load_model = self._in_load
 
     def start(self) -> None:
         """Send what the recorder sent before it saw a job begin."""
@@ -180,8 +180,8 @@ class Script:
         """Wait for every answer; those of the jobs, in order. Fails if an event was never sent or told
         something else than recorded."""
         answers = [self._jobs_sent[number].answer() for number in range(len(self._jobs))]
-        self._client.server.steps.after_step = self._after_step  # type: ignore[method-assign]
-        self._client.server.engine.load_model = self._load_model  # type: ignore[method-assign]
+        self._client.server.steps.after_step = self._after_step
+        self._client.server.engine.load_model = self._load_model
         assert not self._cues and not self._next_step, f"never reached: {self._cues}"
         for event, sent in self._waiting.items():
             self._tell(event, sent.answer())
@@ -324,7 +324,7 @@ def send_raw(client: Client, body: dict[str, Any]) -> socket.socket:
 
 def parts(recorded: list[dict[str, Any]], source: str) -> list[Any]:
     """What one source said in the recorder's summaries, without repeats."""
-    said = []
+    said: list[Any] = []
     for entry in recorded:
         if source == "sdapi":
             part = {key: entry[key] for key in ("step", "steps", "job", "job_count", "interrupted")}

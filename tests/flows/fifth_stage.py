@@ -30,7 +30,7 @@ class GlazeStage(Stage[Glaze]):
         inventory.sampling(step.settings.sampling)
 
     def fields(self, step: Step[Glaze], item: Item, number: int, picture: Picture) -> dict[str, Any]:
-        own = {"width": picture.width, "height": picture.height, "seed": picture.seed, "batch_size": 1}
+        own: dict[str, Any] = {"width": picture.width, "height": picture.height, "seed": picture.seed, "batch_size": 1}
         own["denoising_strength"] = step.form.strength
         return {"payload": step.form.with_extra(item.payload(step) | own)}
 

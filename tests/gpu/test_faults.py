@@ -111,7 +111,7 @@ def test_a_lost_job_in_the_queue_is_not_interrupted_before_it_runs(server: Embed
         with pytest.raises(AnswerLost):
             ours.result(PATIENCE)
         stranger = Stranger(server)
-        assert server.lane.wait_for_waiting(1, PATIENCE)
+        assert server.job_queue.wait_for_waiting(1, PATIENCE)
         relay.is_cut = False
         server.steps.advance(53)
         assert stranger.done()
@@ -204,7 +204,7 @@ def test_waiting_in_the_webuis_queue_is_not_standing_still(
     assert server.steps.wait_for(0, PATIENCE)
     with Sender(client, run="r" * 8) as sender:
         ours = asynchronously(sender, request_for(server))
-        assert server.lane.wait_for_waiting(1, PATIENCE)
+        assert server.job_queue.wait_for_waiting(1, PATIENCE)
         looks = server.requests.of("POST", "/internal/progress")
         assert server.requests.wait_for("POST", "/internal/progress", len(looks) + 8, PATIENCE), "over a second"
         server.steps.release()
@@ -265,7 +265,7 @@ def test_a_slow_look_is_no_reason_to_interrupt_while_ours_is_in_the_queue(
     assert server.steps.wait_for(0, PATIENCE)
 
     def slow() -> None:
-        assert server.lane.wait_for_waiting(1, PATIENCE)
+        assert server.job_queue.wait_for_waiting(1, PATIENCE)
         arm(server, kind="slow", seconds=8, path="*/progress", times=None)
 
     cancel_while(server, client, request_for(server), slow)
@@ -279,8 +279,10 @@ def test_a_slow_look_is_no_reason_to_interrupt_while_ours_is_in_the_queue(
 def test_one_interrupt_is_enough_though_the_step_in_work_takes_long(server: EmbeddedWebUI, client: WebUIClient) -> None:
     """A second one would hit whoever comes next."""
     server.steps.step_time = 0.8
-    begun = server.lane.begun
-    cancel_while(server, client, request_for(server, steps=20), lambda: server.lane.wait_for_job(begun + 1, PATIENCE))
+    begun = server.job_queue.begun
+    cancel_while(
+        server, client, request_for(server, steps=20), lambda: server.job_queue.wait_for_job(begun + 1, PATIENCE)
+    )
     stranger = Stranger(server)
     assert stranger.done()
     assert not server.state.interrupted

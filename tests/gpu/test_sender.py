@@ -259,7 +259,7 @@ def cancel_while(server: EmbeddedWebUI, client: WebUIClient, request: Request, r
     def cancel() -> None:
         ready()
         at.append(time.monotonic())
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     canceller = threading.Thread(target=cancel)
     try:

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +25,16 @@ time.sleep(600)
 
 
 @pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A module that listens on the port that it is given."""
     (tmp_path / "serve_a_port.py").write_text(SERVE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return "serve_a_port"
+
+
+def kept_alive(one: stack.Stack) -> bool:
+    one.keep_alive()
+    return True
 
 
 def test_a_part_that_was_killed_is_started_again_and_that_is_said(module: str, tmp_path: Path) -> None:
@@ -82,11 +86,11 @@ def test_a_part_that_the_system_cannot_start_leaves_the_others_alone(
         one.parts[0].child.kill()
         monkeypatch.setattr(parts, "FIRST_PAUSE", 0.0)
         monkeypatch.setattr(parts.sys, "executable", str(home / "no-python"))
-        until("it is said", lambda: one.keep_alive() or [line for line in said if "No such file" in line], 30)
+        until("it is said", lambda: kept_alive(one) and ([line for line in said if "No such file" in line]), 30)
         assert one.parts[1].child.alive
         monkeypatch.undo()
         monkeypatch.setenv("PYTHONPATH", str(home.parent))
-        until("it is started again", lambda: one.keep_alive() or one.parts[0].child.alive, 30)
+        until("it is started again", lambda: kept_alive(one) and (one.parts[0].child.alive), 30)
     finally:
         one.close()
 

@@ -55,7 +55,7 @@ def test_a_wrong_name_is_told_with_what_comes_near(inventory: Inventory, fields:
 def test_right_names_are_no_problem(inventory: Inventory, client: WebUIClient) -> None:
     txt2img = {"prompt": "<lora:lighthouse:1>", "scheduler": "Karras", "styles": [client.styles()[0].name]}
     hires = {"enable_hr": True, "hr_upscaler": "Latent"}
-    extra = {"alwayson_scripts": {"ADetailer": {"args": []}}}
+    extra: dict[str, Any] = {"alwayson_scripts": {"ADetailer": {"args": []}}}
     passes = [{"ad_model": "mediapipe_face_full", "extra": {"ad_use_steps": True, "ad_steps": 30}}]
     upscale = {"upscaler": "Lanczos"}
     looked_up(inventory, txt2img={**txt2img, **hires, "extra": extra}, adetailer=passes, upscale=upscale)

@@ -15,7 +15,6 @@ from worker.recovery import CRASHES
 @pytest.fixture(scope="module", params=["cold", "warm"])
 def worker(request: pytest.FixtureRequest, deployed: Prefect) -> Iterator[Child]:
     with deployed.worker(DARKROOM_COLD_START="1" if request.param == "cold" else "0") as child:
-        child.start = request.param
         yield child
 
 
@@ -26,10 +25,12 @@ def test_a_run_is_painted_and_leaves_no_process(worker: Child, deployed: Prefect
     assert "Beginning flow run" in (deployed.home / "logs" / "runs.log").read_text(), "its output goes to a file"
 
 
-def test_the_process_is_started_as_asked_for(worker: Child, deployed: Prefect, held: EmbeddedWebUI) -> None:
+def test_the_process_is_started_as_asked_for(
+    worker: Child, deployed: Prefect, held: EmbeddedWebUI, request: pytest.FixtureRequest
+) -> None:
     run = start_and_wait(deployed, held)
     command = " ".join(deployed.processes(run)[0].cmdline())
-    assert ("fork_client" in command) == (worker.start == "warm"), command
+    assert ("fork_client" in command) == (request.node.callspec.params["worker"] == "warm"), command
     deployed.set_state(run, "CANCELLING")
     assert deployed.ends(run) == "CANCELLED"
 

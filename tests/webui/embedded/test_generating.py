@@ -4,6 +4,7 @@ import base64
 import io
 import json
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageDraw
 from talking import PATIENCE
@@ -227,7 +228,7 @@ def test_img2img_takes_a_share_of_the_steps(webui, init) -> None:
 def test_strength_zero_keeps_the_picture(webui, init) -> None:
     answer = webui.generate("img2img", init_images=[init], denoising_strength=0).json()
     difference = ImageChops.difference(decoded(answer["images"][0]), decoded(init))
-    assert max(high for _, high in difference.getextrema()) <= 1
+    assert np.asarray(difference).max() <= 1
 
 
 def test_without_a_picture(webui) -> None:

@@ -216,7 +216,12 @@ def test_nothing_is_drawn_before_the_first_step_is_asked_for(monkeypatch: pytest
 
     drawn: list[object] = []
     compose = model.compose
-    monkeypatch.setattr(model, "compose", lambda *args: drawn.append(args) or compose(*args))
+
+    def noted(*args: Any) -> Any:
+        drawn.append(args)
+        return compose(*args)
+
+    monkeypatch.setattr(model, "compose", noted)
     run = paint(Brief("a cat", width=64, height=64))
     assert not drawn
     next(run)
