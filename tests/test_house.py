@@ -100,8 +100,7 @@ def test_imports_go_down_only(room: str) -> None:
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Imports inside functions and for type checking count too: a circle is one however late it is closed."""
-    paths = {".".join(path.relative_to(PROJECT).with_suffix("").parts).removesuffix(".__init__"): path for path in
-             modules(*ROOMS)}  # fmt: skip
+    paths = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in modules(*ROOMS)}
     used = {name: _modules_used(name, path, set(paths)) for name, path in paths.items()}
     while leaves := [name for name, others in used.items() if not others & used.keys()]:
         for name in leaves:  # nothing that it imports is left, so it is in no circle
@@ -115,7 +114,7 @@ def _modules_used(name: str, path: Path, known: set[str]) -> set[str]:
     """The product's modules that a module imports, absolute or relative."""
     package = name if path.stem == "__init__" else name.rpartition(".")[0]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom):
