@@ -107,7 +107,7 @@ def replayed(client: Client, recorded: dict[str, Any], *, face: bool = False) ->
 
 def strange_states(recorded: list[Any], ours: list[Any]) -> list[Any]:
     """Our states that differ from all recorded ones in more than how far they are, or go beyond the last
-    step (which is never told). A state of a moment at a job's begin may have escaped the recorder."""
+    step (which is never told). The recorder looked every 100 ms: it may have missed a short state at a job's begin."""
 
     def kind(state: dict[str, Any]) -> tuple[Any, ...]:
         return tuple(state[key] for key in ("job", "job_count", "skipped", "interrupted"))
@@ -167,9 +167,9 @@ class Script:
         watch.between = self._on_look
         steps = client.server.steps
         self._after_step = steps.after_step
-        steps.after_step = self._in_step  # type: ignore[method-assign]
+        steps.after_step = self._in_step  # type: ignore[method-assign]  # watched
         self._load_model = client.server.engine.load_model
-        client.server.engine.load_model = self._in_load  # type: ignore[method-assign]
+        client.server.engine.load_model = self._in_load  # type: ignore[method-assign]  # watched
 
     def start(self) -> None:
         """Send what the recorder sent before it saw a job begin."""
@@ -180,8 +180,8 @@ class Script:
         """Wait for every answer; those of the jobs, in order. Fails if an event was never sent or told
         something else than recorded."""
         answers = [self._jobs_sent[number].answer() for number in range(len(self._jobs))]
-        self._client.server.steps.after_step = self._after_step  # type: ignore[method-assign]
-        self._client.server.engine.load_model = self._load_model  # type: ignore[method-assign]
+        self._client.server.steps.after_step = self._after_step  # type: ignore[method-assign]  # watched
+        self._client.server.engine.load_model = self._load_model  # type: ignore[method-assign]  # watched
         assert not self._cues and not self._next_step, f"never reached: {self._cues}"
         for event, sent in self._waiting.items():
             self._tell(event, sent.answer())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import scenarios_exchanges  # noqa: F401  (registers its scenarios)
-import scenarios_timelines  # noqa: F401
+import scenarios_timelines  # noqa: F401  (registers its scenarios)
 from compaction import RECORDINGS, compact
 from comparing import Difference, differences
 from differs import ON_PURPOSE, as_markdown

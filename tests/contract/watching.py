@@ -56,7 +56,7 @@ class Watch:
     def _watched(self, base: type[State]) -> type[State]:
         watch = self
 
-        class Watched(base):  # type: ignore[valid-type,misc]
+        class Watched(base):  # type: ignore[valid-type,misc]  # the base is a value
             def __setattr__(self, name: str, value: Any) -> None:
                 super().__setattr__(name, value)
                 if name in _SHOWN and not getattr(watch._inside, "busy", False):

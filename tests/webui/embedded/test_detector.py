@@ -12,7 +12,7 @@ SIZES = [(256, 256), (512, 512), (384, 512), (512, 320), (96, 96)]
 
 
 def picture(prompt: str, **brief: object) -> Image.Image:
-    *_, last = paint(Brief(prompt, steps=5, sampler_name="DPM++ 2M", **brief))  # type: ignore[arg-type]
+    *_, last = paint(Brief(prompt, steps=5, sampler_name="DPM++ 2M", **brief))  # type: ignore[arg-type]  # any of its fields
     return last.image()
 
 

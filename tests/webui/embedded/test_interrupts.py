@@ -74,11 +74,11 @@ def test_interrupted_before_its_first_step_a_job_gives_noise(webui) -> None:
         seen.append(True)
         before()
 
-    server.steps.begin_pass = interrupted  # type: ignore[method-assign]
+    server.steps.begin_pass = interrupted  # type: ignore[method-assign]  # hits the one place in time
     try:
         answer = webui.generate()
     finally:
-        server.steps.begin_pass = before  # type: ignore[method-assign]
+        server.steps.begin_pass = before  # type: ignore[method-assign]  # put back
     assert seen
     (encoded,) = answer.json()["images"]
     assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (64, 64)
