@@ -34,7 +34,7 @@ HASHES = {
     "fullB": "692ed4fa8766acd52c68b887e8d9615002b419df63b3988e351bea3bda96f993",
 }
 ROOT = "/srv/webui"
-PATIENCE = 60.0  # seconds for anything that should take a moment; the machine may be busy
+PATIENCE = 60.0  # seconds for anything that should be quick; the machine may be busy
 
 _BASE64 = re.compile(r"(?P<uri>data:image/\w+;base64,)?(?P<head>iVBORw0KGgo[A-Za-z0-9+/]{20,})[A-Za-z0-9+/=]*")
 

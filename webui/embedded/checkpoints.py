@@ -168,7 +168,7 @@ class Loader:
             )
         parameters = (checkpoint.filename, modules)
         if self._loaded_for == parameters:
-            return self._model  # type: ignore[return-value]
+            return self._model  # type: ignore[return-value]  # None after a failed load, see above
         self._model = None
         loaded = self._load(checkpoint)
         self._model, self._loaded_for = Model(loaded), parameters

@@ -77,7 +77,7 @@ def break_images(said: dict[str, Any], how: Literal["truncated", "corrupt", "bla
     return changed
 
 
-def bend_progress(
+def falsify_progress(
     shown: dict[str, dict[str, Any]], asked: str, said: dict[str, Any], how: Literal["stuck", "backwards"]
 ) -> dict[str, Any]:
     """Progress as the fault has it. An answer that carries no progress (idle, queued) passes as it is."""

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Body, FastAPI, HTTPException
 
 from webui.embedded.asgi import App, Receive, Scope, Send, gone_within, read_body, replay
-from webui.embedded.fault_answers import HeldAnswer, bend_progress, break_images
+from webui.embedded.fault_answers import HeldAnswer, break_images, falsify_progress
 from webui.embedded.fault_kinds import (
     LIKE,
     AnyFault,
@@ -191,18 +191,18 @@ class Faults:
             log.info("faults %s hit %s %s", [hit.fault.kind for hit in hits], method, path)
             answer = HeldAnswer()
             for hit in hits:
-                if hit.fault.when == "before" and await self._strike(hit, answer, scope, body, receive):
+                if hit.fault.when == "before" and await self._apply(hit, answer, scope, body, receive):
                     return
             if not answer.given:
                 await app(scope, replay(body, receive), answer.collect)
             for hit in hits:
-                if hit.fault.when == "after" and await self._strike(hit, answer, scope, body, receive):
+                if hit.fault.when == "after" and await self._apply(hit, answer, scope, body, receive):
                     return
             await answer.deliver(send)
 
         return faulty
 
-    async def _strike(
+    async def _apply(
         self,
         hit: _Armed,
         answer: HeldAnswer,
@@ -232,7 +232,7 @@ class Faults:
                 answer.change(lambda said: break_images(said, broken.how))
             case ProgressFault() as fault:
                 asked = f"{scope['path']} {body.decode(errors='replace')}"
-                answer.change(lambda said: bend_progress(hit.shown, asked, said, fault.how))
+                answer.change(lambda said: falsify_progress(hit.shown, asked, said, fault.how))
         return False
 
     # -- the control endpoint --------------------------------------------------------------------------

@@ -39,7 +39,8 @@ def _process(p: Processing, model: Model) -> Processed:
     engine, state, options = p.engine, p.engine.state, p.engine.options
     assert p.prompt is not None
     p.clip_skip = int(options.CLIP_stop_at_last_layers)
-    # Names and hash are noted once: what switches models in the middle of the job goes unsaid (recorded).
+    # Name and hash are written down once. The loop below loads again, so that a POST /options in between paints
+    # another model under this name (recorded between pictures, seen before the first).
     p.sd_model_name = model.sd_checkpoint_info.name_for_extra
     p.sd_model_hash = model.sd_checkpoint_info.shorthash
     seed, subseed = _fixed_seed(p.seed), _fixed_seed(p.subseed)
@@ -70,7 +71,7 @@ def _process(p: Processing, model: Model) -> Processed:
             state.skipped = False
         if state.interrupted or state.stopping_generation:
             break
-        model = engine.load_model()  # another one by now, if the options were changed meanwhile
+        model = engine.load_model()  # the late reload, see above
         batch = range(n * p.batch_size, (n + 1) * p.batch_size)
         if p.n_iter > 1:
             state.job = f"Batch {n + 1} out of {p.n_iter}"

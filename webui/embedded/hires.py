@@ -58,7 +58,8 @@ def prepare_hires(p: Processing) -> None:
 def hires_pass(p: Processing, model: Model, batch: range, first: list[Image.Image]) -> list[Image.Image]:
     """The second pass: the pictures enlarged and painted again."""
     state = p.engine.state
-    if p.engine.settings.forge and "Use same choices" not in p.hr_additional_modules:  # type: ignore[operator]
+    # Without the field Forge fails with a TypeError here (recorded), and so does this.
+    if p.engine.settings.forge and "Use same choices" not in p.hr_additional_modules:  # type: ignore[operator]  # see above
         raise NotImplementedError("the embedded WebUI keeps its modules between the passes of hires fix")
     if state.interrupted:
         return first
@@ -80,7 +81,7 @@ def hires_pass(p: Processing, model: Model, batch: range, first: list[Image.Imag
                     width=width,
                     height=height,
                     cfg_scale=p.cfg_scale if not p.hr_cfg or p.hr_cfg == 1.0 else p.hr_cfg,
-                    # Asked for are steps really taken; the painter, like img2img, takes a share of them.
+                    # The request counts steps taken; the painter, like img2img, takes a share of those asked for.
                     steps=_steps_for(steps, p.denoising_strength),
                     init_image=image.resize((width, height), Image.Resampling.LANCZOS),
                     denoising_strength=p.denoising_strength,

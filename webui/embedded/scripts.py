@@ -1,4 +1,4 @@
-"""Scripts that a request can name: the checks it meets, and the seam for those that really do something.
+"""Scripts that a request can name: how they are checked, and the registry of those that do something.
 
 Every script that a recorded Forge lists can be named; always-on ones take their arguments and do nothing,
 except for those that are registered with `register`. Selectable ones are listed and checked, none runs.

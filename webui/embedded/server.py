@@ -252,4 +252,4 @@ class EmbeddedWebUI:
 
 def _warm_up() -> None:
     """The painter's imports, off the first job's time."""
-    import webui.embedded.painter  # noqa: F401
+    import webui.embedded.painter  # noqa: F401  # only to have it imported

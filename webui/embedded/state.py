@@ -157,22 +157,9 @@ class State:
         self._commanded.set()
 
     def wait_for_server_command(self, timeout: float | None = None) -> str | None:
-        """The next command ("stop", "restart", "kill"), taken once; None after `timeout` seconds."""
+        """The next command ("stop", "kill", or "ended" by `stop()`), taken once; None after `timeout` seconds."""
         if not self._commanded.wait(timeout):
             return None
         self._commanded.clear()
         command, self._command = self._command, None
         return command
-
-    def request_restart(self) -> None:
-        self.interrupt()
-        self.server_command = "restart"
-
-    @property
-    def need_restart(self) -> bool:
-        return self._command == "restart"
-
-    @need_restart.setter
-    def need_restart(self, needed: bool) -> None:
-        if needed:
-            self.server_command = "restart"

@@ -178,14 +178,3 @@ def test_a_server_command_is_waited_for_and_taken_once(state: State) -> None:
     waiter.join(30)
     assert taken == ["stop"]
     assert state.wait_for_server_command(timeout=0.01) is None
-
-
-def test_a_restart_is_a_server_command_and_interrupts(state: State) -> None:
-    state.request_restart()
-    assert state.need_restart
-    assert state.interrupted
-    assert state.server_command == "restart"
-    assert state.wait_for_server_command(timeout=1) == "restart"
-    assert not state.need_restart
-    state.need_restart = True
-    assert state.wait_for_server_command(timeout=1) == "restart"

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 Tone = Sequence[float]
 Colour = tuple[int, int, int]
-WHITE, BLACK, LAMP = (255, 255, 255), (20, 18, 24), (255, 222, 130)  # a lamp shines by itself
+WHITE, BLACK, LAMP = (255, 255, 255), (20, 18, 24), (255, 222, 130)  # a lamp is as bright at night
 _FADE = Image.fromarray((np.clip(1 - np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]), 0, 1) ** 1.3 * 255).astype(np.uint8))
 
 

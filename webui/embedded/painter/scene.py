@@ -146,7 +146,7 @@ class _Scene:
         pen = Pen(sheet, [math.sqrt(k) for k in self.light] if kind.spread < 1 else self.light)
         for i, near in enumerate(sorted(chance(("near", i)) ** 1.5 for i in range(count))):
             size, foot = (far + (close - far) * near for far, close in (kind.size, kind.foot))
-            x = (chance("along") + i * 0.618) % 1 - 0.5  # golden steps fill a row evenly
+            x = (chance("along") + i * 0.618) % 1 - 0.5  # steps of the golden ratio fill a row evenly
             if kind.spread > 1:  # leave a clearing in the middle
                 x = math.copysign(0.5 - (0.5 - abs(x)) * (1 - size), x)
             x, y = 0.5 + x * kind.spread, min(self.horizon + foot, 0.97)
