@@ -34,9 +34,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def record(request: pytest.FixtureRequest) -> Iterator[Record]:
-    """Keep a row of the matrix: fault, stage, what came of it. Written down at the end, if asked for."""
+    """Keep a row of the matrix: fault, stage, what came of it. Written down after the test, if asked for."""
     rows: dict[str, dict[str, Any]] = {}
 
     def keep(fault: str, stage: str, row: dict[str, Any]) -> None:

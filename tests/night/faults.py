@@ -1,13 +1,15 @@
-"""The faults of the matrix: what each does to a run that is painting, and what may come of it.
+"""The faults of the matrix, what each does to a run that is painting and what may come of it; and those of the soak.
 
 Real signals to real processes; what only a WebUI can do, the embedded one does (docs/faults.md).
 """
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -117,4 +119,39 @@ FAULTS = {
     ),
     "the folder of the runs can't be written": Fault(_folder_is_away, final="FAILED", within=5),
     "a cancel, and Retry right after it": Fault(_cancel, final="CANCELLED", within=5),
+}
+
+# Of the soak: armed before the runs begin, for a request of theirs.
+ANSWERS: dict[str, dict[str, Any]] = {
+    "500": {"kind": "error", "body": {"error": "RuntimeError", "detail": "", "body": "", "message": "armed"}},
+    "connection dropped": {"kind": "drop"},
+    "answer lost": {"kind": "drop", "when": "after"},
+    "answer 3 s late": {"kind": "slow", "seconds": 3},
+    "out of memory": {"kind": "error", "like": "out of memory"},
+}
+
+
+def _stop_for_a_while(night: Night, run: str) -> None:
+    process = night.run_process()
+    assert process is not None, "no process to stop"
+    process.send_signal(signal.SIGSTOP)
+    pause(5)
+    process.send_signal(signal.SIGCONT)
+
+
+def _webui_restarts(night: Night, run: str) -> None:
+    night.webui_dies()
+    pause(5)
+    night.webui_returns()
+
+
+# Of the soak, too: done when the WebUI is asked for a picture of the run.
+STRIKES: dict[str, Callable[[Night, str], None]] = {
+    "run killed": lambda night, run: kill(night.run_process()),
+    "worker killed": lambda night, run: kill(night.part(WORKER)),
+    "server killed": lambda night, run: kill(night.part(SERVER)),
+    "fork server killed": lambda night, run: kill(night.part(FORK_SERVER)),
+    "run stopped for 5 s": _stop_for_a_while,
+    "WebUI away for 5 s": _webui_restarts,
+    "cancel": lambda night, run: night.set_state(run, "CANCELLING"),
 }

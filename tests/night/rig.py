@@ -4,12 +4,9 @@ a record of what was painted when, and a look at what is left behind.
 
 from __future__ import annotations
 
-import base64
-import io
 import queue
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import requests
-from PIL import Image
 
 from gpu.lease import queue_of
 from tests.up import Up, until
@@ -77,6 +72,7 @@ class Night(Up):
     """A running `darkroom up` at a WebUI on a fixed port."""
 
     requests: Requests = field(default_factory=Requests)
+    webui_is_away: bool = False
 
     @classmethod
     def at_home(cls, home: Path, *, step_time: float = 0.0) -> Night:
@@ -96,6 +92,7 @@ class Night(Up):
 
     def webui_dies(self) -> None:
         """The port closes and what it painted is lost, as when its process is killed."""
+        self.webui_is_away = True
         self.break_connections()
         self.webui.stop()
 
@@ -110,6 +107,7 @@ class Night(Up):
             fault = ErrorAnswer(kind="error", status=404, body={"detail": "Not Found"}, path="*", times=None)
             number = self.webui.faults.arm(fault)
         self.webui.start()
+        self.webui_is_away = False
         if number is not None:
             pause(starting)
             self.webui.faults.disarm(number)
@@ -233,43 +231,6 @@ class Night(Up):
 
     def last_words(self) -> str:
         return " | ".join(self.log.read_text().splitlines()[-4:])[-600:]
-
-
-class Strangers:
-    """Somebody else at the WebUI: the same job again and again, each answer compared with the undisturbed one."""
-
-    def __init__(self, night: Night, *, every: float, steps: int = 4) -> None:
-        self._night, self._every = night, every
-        self._body = {"prompt": "a dog", "steps": steps, "width": 64, "height": 64, "seed": 77, "sampler_name": "Euler"}
-        self._body["override_settings"] = {"sd_model_checkpoint": "photo.safetensors"}
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        self.outcomes: Counter[str] = Counter()
-
-    def __enter__(self) -> Strangers:
-        self._undisturbed = self.ask()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join(60)
-
-    def ask(self) -> bytes:
-        """The pixels of one job of theirs."""
-        answer = requests.post(f"{self._night.webui.url}/sdapi/v1/txt2img", json=self._body, timeout=60)
-        answer.raise_for_status()
-        with Image.open(io.BytesIO(base64.b64decode(answer.json()["images"][0]))) as image:
-            return image.convert("RGB").tobytes()
-
-    def _live(self) -> None:
-        while not self._ends.wait(self._every):
-            life = self._night.webui
-            try:
-                self.outcomes["whole" if self.ask() == self._undisturbed else "touched"] += 1
-            except (requests.RequestException, IndexError):
-                # The WebUI went away, or its connections broke: none of our runs' doing.
-                self.outcomes["lost with the WebUI" if life is not self._night.webui else "unanswered"] += 1
 
 
 @contextmanager

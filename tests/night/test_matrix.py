@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ import requests
 
 from tests.night.conftest import Holder, Record
 from tests.night.faults import FAULTS
-from tests.night.rig import FINAL, STAGES, Night, Strangers, pause
+from tests.night.rig import FINAL, STAGES, Night, pause
+from tests.night.strangers import Strangers
 from tests.up import until
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(580)]
@@ -43,7 +45,8 @@ def job_up_to(stage: str, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("fault", "stage"), [(name, stage) for name in FAULTS for stage in FAULTS[name].stages])
 def test_a_fault_loses_nothing(night: Night, holder: Holder, record: Record, fault: str, stage: str) -> None:
-    about, row = FAULTS[fault], {"ended": "has not ended"}
+    about = FAULTS[fault]
+    row: dict[str, Any] = {"ended": "has not ended"}
     record(fault, stage, row)
     name = f"m{len(night.requests.asked)}"
     job = job_up_to(stage, name=name)
@@ -86,7 +89,7 @@ def test_a_fault_loses_nothing(night: Night, holder: Holder, record: Record, fau
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stranger_is_waited_for_and_not_touched(night: Night, holder: Holder, record: Record, stage: str) -> None:
-    row = {"ended": "has not ended"}
+    row: dict[str, Any] = {"ended": "has not ended"}
     record("a stranger's job runs", stage, row)
     name = f"s{len(night.requests.asked)}"
     with Strangers(night, every=0.1, steps=12) as strangers:
@@ -140,7 +143,7 @@ def test_the_webui_is_free_soon_after_each_of_many_cancels(night: Night, holder:
             job = {"name": f"c{number}", "checkpoint": "photo", "txt2img": {"prompt": "x", **SMALL, "steps": 150}}
             run = night.start(job)
             if number % 5:  # else before it paints
-                until("it paints", lambda run=run: night.asked_by(run))
+                until("it paints", partial(night.asked_by, run))
             pause(chance.uniform(0, 1.5))
             night.set_state(run, "CANCELLING")
             took.append(painted_after_cancel(night, run))
