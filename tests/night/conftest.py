@@ -14,7 +14,10 @@ Record = Callable[[str, str, dict[str, Any]], None]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what --matrix does not ask for. One stage a fault: each fault another, so that all stages are met."""
+    """Leave out what --matrix does not ask for.
+
+    One stage a fault: each fault another, so that all stages are met. The long test without stages is for "all".
+    """
     which, seen = config.getoption("--matrix"), list[str]()
     if which == "all":
         return
@@ -28,7 +31,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if fault not in seen:
             seen.append(fault)
         stage = STAGES[seen.index(fault) % len(STAGES)]
-        if which == "none" or parameters.get("stage", stage) != stage:
+        if which == "none" or parameters.get("stage") != stage:
             left_out.append(item)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
