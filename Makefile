@@ -38,7 +38,7 @@ test: setup lint  ## every test
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest
 
-matrix: setup  ## each fault at each stage, about 40 minutes; writes docs/night.md
+matrix: setup  ## each fault at each stage; writes docs/night.md
 	@$(BIN)/python -m pytest tests/night --matrix all --record
 
 soak: setup  ## 500 jobs, a fault for one in five (SEED=1), an hour at most; writes docs/night.md

@@ -89,6 +89,10 @@ class Up:
         left = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
         assert not left, f"darkroom up left {left}"
 
+    def last_words(self) -> str:
+        """The end of what `darkroom up` said."""
+        return " | ".join(self.log.read_text().splitlines()[-4:])[-600:]
+
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask Prefect's API; a server that is away for up to a minute is waited for."""
 
@@ -96,6 +100,7 @@ class Up:
             try:
                 answer = requests.request(method, f"{self.api}{path}", json=body, timeout=60)
             except requests.ConnectionError:
+                assert self.alive, f"darkroom up has ended: {self.last_words()}"
                 return None  # the server is being started again
             return answer if answer.status_code != 503 else None  # SQLite was locked: Prefect's own client asks again
 

@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest) -> Iterator[Record]:
+def record(request: pytest.FixtureRequest, night: Night) -> Iterator[Record]:
     """Keep a row of the matrix: fault, stage, what came of it. Written down after the test, if asked for."""
     rows: dict[str, dict[str, Any]] = {}
 
@@ -46,6 +46,9 @@ def record(request: pytest.FixtureRequest) -> Iterator[Record]:
         rows.setdefault(fault, {})[stage] = row
 
     yield keep
+    if not night.alive:
+        for row in (row for stages in rows.values() for row in stages.values()):
+            row["ended"] = "darkroom up ended"
     if request.config.getoption("--record"):
         report.add_matrix(rows)
 

@@ -26,19 +26,17 @@ class Fault:
     """
     strike: does it, while the run paints; returns when its cause is gone.
     arm: prepares the WebUI before the run is queued, where the fault lies in an answer; ``strike`` then only waits.
-    final: the state type in which the run has to end by itself; a Failed or Cancelled one needs one Retry.
+    finals: the state types in which the run may end by itself; a Failed or Cancelled one needs one Retry.
     picture: the number of the stage's picture, of two, that the fault hits.
     stages: where it can happen.
-    within: seconds from the cause's end to the run's next picture, at most.
     """
 
     strike: Callable[[Night, str, str], None]
     arm: Callable[[Night, str], None] = lambda night, stage: None
-    final: str = "COMPLETED"
+    finals: tuple[str, ...] = ("COMPLETED",)
     picture: int = 2
     step: int = 1
     stages: tuple[str, ...] = STAGES
-    within: float = 90.0
 
 
 def kill(process: psutil.Process | None) -> None:
@@ -113,12 +111,12 @@ FAULTS = {
     f"the WebUI starts, and answers 404 for {STARTING:g} s": Fault(_webui_starting),
     "the connection breaks after the request was sent": Fault(lambda night, run, stage: night.break_connections()),
     "an answer never comes": Fault(_hang, _arm_hang),
-    "out of memory": Fault(_nothing, _arm_out_of_memory, final="FAILED", step=0, within=5),
+    "out of memory": Fault(_nothing, _arm_out_of_memory, finals=("FAILED",), step=0),
     "a checkpoint can't be loaded": Fault(
-        _nothing, _load_failure, final="FAILED", picture=0, stages=("txt2img", "img2img"), within=5
+        _nothing, _load_failure, finals=("COMPLETED", "FAILED"), picture=0, stages=("txt2img", "img2img")
     ),
-    "the folder of the runs can't be written": Fault(_folder_is_away, final="FAILED", within=5),
-    "a cancel, and Retry right after it": Fault(_cancel, final="CANCELLED", within=5),
+    "the folder of the runs can't be written": Fault(_folder_is_away, finals=("COMPLETED", "FAILED")),
+    "a cancel, and Retry right after it": Fault(_cancel, finals=("CANCELLED",)),
 }
 
 # Of the soak: armed before the runs begin, for a request of theirs.

@@ -160,8 +160,8 @@ class Night(Up):
 
     # -- runs --------------------------------------------------------------------------------------------
 
-    def settled(self, run: str, *, final: str = "COMPLETED", within: float = WITHIN) -> dict[str, Any]:
-        """The run when it is Completed or in the state type ``final``, or in another final one that stands.
+    def settled(self, run: str, *, finals: tuple[str, ...] = ("COMPLETED",), within: float = WITHIN) -> dict[str, Any]:
+        """The run when it is Completed or in a state type of ``finals``, or in another final one that stands.
 
         Raises:
             AssertionError: it still has no final state after so many seconds, or `darkroom up` has ended.
@@ -172,7 +172,7 @@ class Night(Up):
             assert self.alive, f"darkroom up has ended: {self.last_words()}"
             found = self.run(run)
             kind = found["state_type"]
-            if kind in ("COMPLETED", final):
+            if kind in ("COMPLETED", *finals):
                 return found
             if kind not in FINAL:
                 since.clear()
@@ -228,9 +228,6 @@ class Night(Up):
         if self.webui.state.job_count:
             found.append(f"a job at the WebUI: {self.webui.tasks.current}")
         return found
-
-    def last_words(self) -> str:
-        return " | ".join(self.log.read_text().splitlines()[-4:])[-600:]
 
 
 @contextmanager
