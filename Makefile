@@ -6,7 +6,7 @@ STAMP := $(VENV)/.darkroom-setup
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup run up check test lint bench bench-full clean
+.PHONY: help setup run up check test matrix soak soak-short lint bench bench-full clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,15 @@ lint: setup  ## ruff and mypy
 test: setup lint  ## every test
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest
+
+matrix: setup  ## each fault at each stage; writes docs/night.md
+	@$(BIN)/python -m pytest tests/night --matrix all --record
+
+soak: setup  ## 500 jobs, a fault for one in five (SEED=1), an hour at most; writes docs/night.md
+	@$(BIN)/python -m tests.night.soak --jobs 500 --seed $(or $(SEED),1) --record
+
+soak-short: setup  ## the same with 16 jobs, within two minutes
+	@$(BIN)/python -m tests.night.soak --jobs 16 --seed $(or $(SEED),1) --minutes 2
 
 bench: setup  ## the figures, within five minutes; writes bench/results.json
 	@$(BIN)/python -m bench

@@ -17,6 +17,14 @@ from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Of tests/night; pytest reads options only from here."""
+    parser.addoption("--record", action="store_true", help="write the matrix's results into docs/night.md")
+    parser.addoption(
+        "--matrix", choices=["none", "one", "all"], default="none", help="of each fault: no stage, one stage, or all"
+    )
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server of our own. The harness keeps its database apart, but not the results."""

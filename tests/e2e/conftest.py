@@ -1,187 +1,30 @@
-"""The whole house for the end-to-end tests: a real Prefect server, a real worker, the embedded WebUI over a socket.
-
-`darkroom up` runs as a process of its own, as for a person; the WebUI runs in the test's process, so that tests can
-count its requests, hold its steps and arm its faults.
-"""
+"""One `darkroom up` for all end-to-end tests (tests/up.py)."""
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-import psutil
 import pytest
 import requests
 
+from tests.up import Up
 from webui.embedded.server import EmbeddedWebUI
-
-PROJECT = Path(__file__).resolve().parents[2]
-UP_WITHIN = 150  # seconds; two shared cores, a first start that creates the database
-RUN_WITHIN = 90
-
-
-def until(what: str, true: Callable[[], Any], within: float = RUN_WITHIN) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.1)
-    raise AssertionError(f"not within {within} s: {what}")
-
-
-@dataclass
-class House:
-    """A running `darkroom up`, asked over Prefect's REST API as the UI does."""
-
-    home: Path
-    gallery: Path
-    api: str
-    webui: EmbeddedWebUI
-    process: subprocess.Popen[bytes]
-    log: Path
-    asked_before: int = field(default=0)
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        def ask() -> requests.Response | None:
-            answer = requests.request(method, f"{self.api}{path}", json=body, timeout=60)
-            return answer if answer.status_code != 503 else None  # SQLite was locked: Prefect's own client asks again
-
-        response = until(f"{method} {path} is answered", ask, 60)
-        assert response.ok, f"{method} {path}: {response.status_code} {response.text[:500]}"
-        return response.json() if response.content else None
-
-    def deployment(self, name: str = "generate/generate") -> dict[str, Any]:
-        return self.call("GET", f"/deployments/name/{name}")
-
-    def start(self, job: dict[str, Any], deployment: str = "generate/generate", **parameters: Any) -> str:
-        """Create a flow run, as the form's Submit does; returns its id."""
-        given = {"job": job, **parameters} if job else parameters
-        body = {"parameters": given, "state": {"type": "SCHEDULED"}}
-        return self.call("POST", f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", body)["id"]
-
-    def run(self, run: str) -> dict[str, Any]:
-        return self.call("GET", f"/flow_runs/{run}")
-
-    def set_state(self, run: str, kind: str, name: str | None = None) -> None:
-        self.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind, "name": name}, "force": False})
-
-    def retry(self, run: str) -> None:
-        """What the UI's Retry button does."""
-        self.set_state(run, "SCHEDULED", "AwaitingRetry")
-
-    def ends(self, run: str, within: float = RUN_WITHIN) -> dict[str, Any]:
-        """Wait for a run's end; returns it."""
-        ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        return until(
-            f"the run {run} ends ({self.tail()})",
-            lambda: (found := self.run(run)) if (found := self.run(run))["state_type"] in ended else None,
-            within,
-        )
-
-    def is_in(self, run: str, kind: str) -> dict[str, Any]:
-        return until(f"{run} is {kind}", lambda: found if (found := self.run(run))["state_type"] == kind else None)
-
-    def all_artifacts(self, run: str) -> list[dict[str, Any]]:
-        return self.call("POST", "/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}, "limit": 100})
-
-    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        newest_last = sorted(self.all_artifacts(run), key=lambda artifact: artifact["created"])
-        return {artifact["key"]: artifact for artifact in newest_last if artifact["key"]}
-
-    def logs(self, run: str) -> list[str]:
-        body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-        return [entry["message"] for entry in self.call("POST", "/logs/filter", body)]
-
-    def task_names(self, run: str) -> list[str]:
-        body = {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
-        return [task["name"] for task in self.call("POST", "/task_runs/filter", body)]
-
-    def painted(self) -> list[tuple[str, Any]]:
-        """The generations that the WebUI was asked for since the last reset, checkpoint switches left out."""
-        asked = list(self.webui.requests)[self.asked_before :]
-        return [
-            (path.rpartition("/")[2], body)
-            for method, path, task_id, body in asked
-            if path.endswith(("2img", "extra-single-image")) and "-checkpoint-" not in str(task_id)
-        ]
-
-    def forget(self) -> None:
-        """Count from here."""
-        self.asked_before = len(self.webui.requests)
-
-    def arm(self, **fault: Any) -> None:
-        response = requests.post(f"{self.webui.url}/faults", json=fault, timeout=10)
-        assert response.ok, response.text
-
-    def tail(self) -> str:
-        logs = sorted((self.home / "logs").glob("*.log"))
-        return "\n".join(f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a person who has set nothing, with the project's state in ``home``."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    return clean | {
-        "DARKROOM_HOME": str(home),
-        "DARKROOM_GALLERY": str(home / "gallery"),
-        "DARKROOM_RETRY_BACKOFF": "0.1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # Prefect lays out a schedule's runs in a loop: every 60 s by default.
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-        **more,
-    }
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    home = tmp_path_factory.mktemp("home")
-    log = home / "up.log"
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with EmbeddedWebUI(faults=True) as webui:
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "cli.app", "up"],
-                cwd=PROJECT,
-                env=environment(home, DARKROOM_WEBUI_URL=webui.url),
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        started = Up(tmp_path_factory.mktemp("home"), webui)
         try:
-            until(
-                f"darkroom is up: {log.read_text()}",
-                lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None,
-                UP_WITHIN,
-            )
-            assert process.poll() is None, log.read_text()
-            address = next(line.split()[1] for line in log.read_text().splitlines() if line.startswith("Prefect "))
-            yield House(home, home / "gallery", f"{address}/api", webui, process, log)
+            started.begin()
+            yield started
         finally:
-            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-            left = [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
-            assert not left, f"darkroom up left {left}"
+            started.end()
 
 
 @pytest.fixture
-def house(up: House) -> Iterator[House]:
-    """The house with nothing armed, nothing held, and counting from here."""
+def darkroom(up: Up) -> Iterator[Up]:
+    """A running Darkroom with nothing armed, nothing held, and counting from here."""
     requests.delete(f"{up.webui.url}/faults", timeout=10)
     up.webui.steps.release()
     up.webui.steps.step_time = 0.0

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.e2e.conftest import House, until
+from tests.up import Up, until
 
 ARGUMENTS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, house: House) -> Iterator[Page]:
+def page(browser: Browser, darkroom: Up) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -59,16 +59,16 @@ def fill(page: Page, label: str, value: str) -> None:
     form_field(page, label).locator("textarea, input").first.fill(value)
 
 
-def newest_run(house: House, name: str) -> str:
+def newest_run(darkroom: Up, name: str) -> str:
     body = {"flow_runs": {"name": {"any_": [name]}}, "limit": 1}
-    [run] = until(f"a run named {name}", lambda: house.call("POST", "/flow_runs/filter", body))
+    [run] = until(f"a run named {name}", lambda: darkroom.call("POST", "/flow_runs/filter", body))
     return run["id"]
 
 
-def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, page: Page) -> None:
-    house.webui.steps.step_time = 0.1
-    ui = house.api.removesuffix("/api")
-    page.goto(f"{ui}/deployments/deployment/{house.deployment()['id']}/run")
+def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, page: Page) -> None:
+    darkroom.webui.steps.step_time = 0.1
+    ui = darkroom.api.removesuffix("/api")
+    page.goto(f"{ui}/deployments/deployment/{darkroom.deployment()['id']}/run")
     expect(form_field(page, "Prompt").locator("textarea")).to_have_value(re.compile("lighthouse"))  # an example to edit
     fill(page, "Name", "by-hand")
     fill(page, "Checkpoint", "photo")
@@ -86,8 +86,8 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, p
     keep(page, "form", full_page=True)
     page.get_by_role("button", name="Submit").click()
 
-    run = newest_run(house, "by-hand")
-    assert house.run(run)["parameters"]["webui"]["$ref"], "a reference, not the block's fields"
+    run = newest_run(darkroom, "by-hand")
+    assert darkroom.run(run)["parameters"]["webui"]["$ref"], "a reference, not the block's fields"
     page.goto(f"{ui}/runs/flow-run/{run}")
     expect(page.get_by_text(re.compile(r"txt2img [123]/3: step \d+/40, \d+ %")).first).to_be_visible()
     page.get_by_text("Artifacts", exact=True).first.click()
@@ -96,8 +96,8 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, p
     expect(page.get_by_text(re.compile(r"txt2img 2/3: step \d+/40, \d+ %")).first).to_be_visible()
     keep(page, "run")
 
-    assert house.ends(run)["state_type"] == "COMPLETED", house.logs(run)[-5:]
-    page.goto(f"{ui}/artifacts/artifact/{house.artifacts(run)['contact-sheet']['id']}")
+    assert darkroom.ends(run)["state_type"] == "COMPLETED", darkroom.logs(run)[-5:]
+    page.goto(f"{ui}/artifacts/artifact/{darkroom.artifacts(run)['contact-sheet']['id']}")
     thumbnails = page.locator("img[src^='data:image/jpeg']")
     expect(thumbnails).to_have_count(3)
     until("the thumbnails are drawn", lambda: thumbnails.first.evaluate("image => image.naturalWidth") > 0)
@@ -105,50 +105,50 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(house: House, p
     keep(page, "contact-sheet")
 
 
-def test_the_retry_button_repeats_only_what_failed(house: House, page: Page) -> None:
-    house.arm(kind="error", like="out of memory", contains="-txt2img-2-")
+def test_the_retry_button_repeats_only_what_failed(darkroom: Up, page: Page) -> None:
+    darkroom.arm(kind="error", like="out of memory", contains="-txt2img-2-")
     job = {"name": "by-button", "checkpoint": "ink", "images": 2}
-    run = house.start(job | {"txt2img": {"prompt": "a castle", "steps": 4, "width": 128, "height": 128, "seed": 5}})
-    assert house.ends(run)["state_type"] == "FAILED"
-    house.forget()
+    run = darkroom.start(job | {"txt2img": {"prompt": "a castle", "steps": 4, "width": 128, "height": 128, "seed": 5}})
+    assert darkroom.ends(run)["state_type"] == "FAILED"
+    darkroom.forget()
 
-    page.goto(f"{house.api.removesuffix('/api')}/runs/flow-run/{run}")
+    page.goto(f"{darkroom.api.removesuffix('/api')}/runs/flow-run/{run}")
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
     keep(page, "failed")
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()
-    until("it runs again", lambda: house.run(run)["state_type"] == "COMPLETED")
-    assert [body["seed"] for _, body in house.painted()] == [6]
+    until("it runs again", lambda: darkroom.run(run)["state_type"] == "COMPLETED")
+    assert [body["seed"] for _, body in darkroom.painted()] == [6]
 
 
-def test_switching_a_schedule_on_keeps_its_job_and_its_run_paints_it(house: House, page: Page) -> None:
+def test_switching_a_schedule_on_keeps_its_job_and_its_run_paints_it(darkroom: Up, page: Page) -> None:
     """Prefect 3.8.8 empties a schedule's own parameters at this click, so that the deployment's are painted."""
-    before = house.deployment("generate/nightly")
+    before = darkroom.deployment("generate/nightly")
     job = before["parameters"]["job"]
     [schedule] = before["schedules"]
     assert schedule["active"] is False
-    page.goto(f"{house.api.removesuffix('/api')}/deployments/deployment/{before['id']}")
+    page.goto(f"{darkroom.api.removesuffix('/api')}/deployments/deployment/{before['id']}")
     switch = page.locator(".deployment-schedule-card__action .p-toggle__control").first
     try:
         switch.click()
-        until("the schedule is on", lambda: house.deployment("generate/nightly")["schedules"][0]["active"])
-        assert house.deployment("generate/nightly")["parameters"] == before["parameters"]
+        until("the schedule is on", lambda: darkroom.deployment("generate/nightly")["schedules"][0]["active"])
+        assert darkroom.deployment("generate/nightly")["parameters"] == before["parameters"]
         body = {"deployments": {"id": {"any_": [before["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
-        [run] = until("a run is laid out", lambda: house.call("POST", "/flow_runs/filter", body))
+        [run] = until("a run is laid out", lambda: darkroom.call("POST", "/flow_runs/filter", body))
         assert run["auto_scheduled"] is True
         # Its hour has come.
         now = {"state": {"type": "SCHEDULED", "state_details": {"scheduled_time": datetime.now(UTC).isoformat()}}}
-        house.call("POST", f"/flow_runs/{run['id']}/set_state", now)
-        ended = house.ends(run["id"])
-        assert (ended["state_type"], ended["name"]) == ("COMPLETED", "nightly"), house.logs(run["id"])[-5:]
-        assert [body["prompt"] for _, body in house.painted()] == [job["txt2img"]["prompt"]] * job["images"]
-        assert len(list(house.gallery.rglob("nightly-*.png"))) == job["images"]
+        darkroom.call("POST", f"/flow_runs/{run['id']}/set_state", now)
+        ended = darkroom.ends(run["id"])
+        assert (ended["state_type"], ended["name"]) == ("COMPLETED", "nightly"), darkroom.logs(run["id"])[-5:]
+        assert [body["prompt"] for _, body in darkroom.painted()] == [job["txt2img"]["prompt"]] * job["images"]
+        assert len(list(darkroom.gallery.rglob("nightly-*.png"))) == job["images"]
     finally:
-        house.call("PATCH", f"/deployments/{before['id']}/schedules/{schedule['id']}", {"active": False})
+        darkroom.call("PATCH", f"/deployments/{before['id']}/schedules/{schedule['id']}", {"active": False})
 
 
-def test_the_blocks_have_readable_forms(house: House, page: Page) -> None:
-    ui = house.api.removesuffix("/api")
+def test_the_blocks_have_readable_forms(darkroom: Up, page: Page) -> None:
+    ui = darkroom.api.removesuffix("/api")
     page.goto(f"{ui}/blocks/catalog/webui/create")
     for label in ("Address", "User", "Password", "Verify TLS", "CA bundle"):
         expect(page.get_by_text(label, exact=False).first).to_be_visible()
