@@ -13,7 +13,10 @@ class BatchIncomplete(RuntimeError):
 
 
 EXPECTED = (WebUIError, JobRefused, BatchIncomplete)  # errors whose message says what happened and what to do
-LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+FLOWS, TASKS = "prefect.flow_runs", "prefect.task_runs"  # loggers
+# Prefect's words where a process is sent SIGTERM, by a cancel or because its worker stops: neither is a crash.
+TERMINATED = "Execution was aborted by a termination signal."
+STOPPED = "stopped with its worker; it goes on after its finished pictures once a worker is there"
 
 
 def hide_expected_tracebacks() -> None:
@@ -22,11 +25,14 @@ def hide_expected_tracebacks() -> None:
     A program error keeps its traceback. Of a run that has handed back Prefect says that it finished in the state
     Running, which it has left.
     """
-    for name in LOGGERS:
+    for name in (FLOWS, TASKS):
         logging.getLogger(name).addFilter(_is_worth_a_line)
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], EXPECTED):
         record.exc_info = None
+    if TERMINATED in record.getMessage():
+        record.msg, record.args, record.levelno, record.levelname = STOPPED, (), logging.WARNING, "WARNING"
+        return record.name == FLOWS  # said once; of a cancelled flow Prefect says that itself
     return record.getMessage() != "Finished in state Running()"
