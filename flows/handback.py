@@ -56,13 +56,13 @@ def ask_to_hand_back(run: UUID | str, reason: str) -> None:
     write_whole(_request(run), reason.encode())
 
 
-def _request(run: UUID | str) -> Path:
-    return settings().home / "hand-back" / str(run)
-
-
 def forget_request(run: UUID | str) -> None:
     """Whatever a run was asked, this attempt of it is over."""
     _request(run).unlink(missing_ok=True)
+
+
+def _request(run: UUID | str) -> Path:
+    return settings().home / "hand-back" / str(run)
 
 
 def check_not_asked(run: UUID | str) -> None:
@@ -101,7 +101,9 @@ def unless_away(client: WebUIClient, call: Callable[P, T], *args: P.args, **kwar
     """What ``call`` returns. While the WebUI is away, a run from the queue hands back, and one by hand waits.
 
     The WebUI is away when ``call`` fails, after its own retries, with what an absent WebUI gives, and then is not
-    ready by the worker's own measure: so the worker starts nothing before it is back.
+    ready by the worker's own measure: so the worker starts nothing before it is back. With the default back-off a
+    task's three retries take 14 s (7 to 21, with their jitter), and up to 12 s more where connecting times out; for so
+    long a run without a WebUI keeps its slot.
 
     Raises:
         HandBack: the WebUI is away.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from flows.handback import HandBack
 from tasks.preflight import JobRefused
 from webui.errors import WebUIError
 
@@ -12,7 +13,8 @@ class BatchIncomplete(RuntimeError):
     """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
 
 
-EXPECTED = (WebUIError, JobRefused, BatchIncomplete)  # errors whose message says what happened and what to do
+# Errors whose message says what happened and what to do.
+EXPECTED = (WebUIError, JobRefused, BatchIncomplete, HandBack)
 FLOWS, TASKS = "prefect.flow_runs", "prefect.task_runs"  # loggers
 # Prefect's words where a process is sent SIGTERM, by a cancel or because its worker stops: neither is a crash.
 TERMINATED = "Execution was aborted by a termination signal."

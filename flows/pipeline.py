@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from prefect import get_run_logger
 
@@ -28,9 +28,6 @@ from tasks.status import RunState, this_run
 from webui.models import Checkpoint
 
 POLLER_ENDS_WITHIN = 1.0  # seconds
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def look_up(jobs: Sequence[Job], webui: WebUI) -> list[Item]:
@@ -198,8 +195,8 @@ class Pipeline:
     def _run_group(self, stage: Stage[Any], group: Group) -> list[Picture]:
         if group.checkpoint is not None and self._switch(group):
             with self._concerns([item for item, _ in group.items]):
-                request = switch_request(group.checkpoint, group.overrides)
-                self._attempt(request, switch_checkpoint, group.checkpoint, group.overrides, self.sender)
+                self.sender.check_may_send(switch_request(group.checkpoint, group.overrides))
+                unless_away(self.sender.client, switch_checkpoint, group.checkpoint, group.overrides, self.sender)
                 self._loaded = group.checkpoint.file
         painted: list[Picture] = []
         for item, requests in group.items:
@@ -216,18 +213,10 @@ class Pipeline:
         for request in requests:
             with self._concerns([item]):
                 if item.error is None:
-                    pictures += self._attempt(request, stage.task, request, self.sender)
+                    self.sender.check_may_send(request)  # here, so that no task begins that would only fail
+                    pictures += unless_away(self.sender.client, stage.task, request, self.sender)
             self.progress.done(request)
         return pictures
-
-    def _attempt(self, request: Request, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the task that sends ``request`` returns.
-
-        Raises:
-            HandBack: the run was asked to hand back, and ``request`` is still to be sent; or the WebUI is away.
-        """
-        self.sender.check_may_send(request)
-        return unless_away(self.sender.client, task, *args, **kwargs)
 
     @contextmanager
     def _concerns(self, items: list[Item]) -> Iterator[None]:
