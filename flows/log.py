@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from tasks.preflight import JobRefused
+from tasks.publish import NotPublished
 from webui.errors import WebUIError
 
 
@@ -12,7 +13,12 @@ class BatchIncomplete(RuntimeError):
     """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
 
 
-EXPECTED = (WebUIError, JobRefused, BatchIncomplete)  # errors whose message says what happened and what to do
+EXPECTED = (
+    WebUIError,
+    JobRefused,
+    NotPublished,
+    BatchIncomplete,
+)  # errors whose message says what happened and what to do
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
