@@ -6,6 +6,7 @@ import logging
 
 from flows.handback import HandBack
 from tasks.preflight import JobRefused
+from tasks.publish import NotPublished
 from webui.errors import WebUIError
 
 
@@ -14,7 +15,7 @@ class BatchIncomplete(RuntimeError):
 
 
 # Errors whose message says what happened and what to do.
-EXPECTED = (WebUIError, JobRefused, BatchIncomplete, HandBack)
+EXPECTED = (WebUIError, JobRefused, NotPublished, BatchIncomplete, HandBack)
 FLOWS, TASKS = "prefect.flow_runs", "prefect.task_runs"  # loggers
 # Prefect's words where a process is sent SIGTERM, by a cancel or because its worker stops: neither is a crash.
 TERMINATED = "Execution was aborted by a termination signal."
