@@ -138,6 +138,7 @@ def test_parameters_that_cannot_be_given_back_are_refused(
     row["holds"] = holder.in_order = True
 
 
+@pytest.mark.timeout(1500)
 def test_the_webui_is_free_soon_after_each_of_many_cancels(night: Night, holder: Holder, record: Record) -> None:
     """At random moments under a steady stream of strangers' jobs, none of which may be touched."""
     row: dict[str, Any] = {"ended": "has not ended"}
