@@ -1,9 +1,10 @@
-"""What a failed run writes into its log: the reason, and a traceback only where the reason does not say it all."""
+"""What a run that stops writes into its log: the reason, and a traceback only where the reason does not say it all."""
 
 from __future__ import annotations
 
 import logging
 
+from flows.handback import HandBack
 from tasks.preflight import JobRefused
 from webui.errors import WebUIError
 
@@ -12,20 +13,21 @@ class BatchIncomplete(RuntimeError):
     """Some items of a batch failed; the others are in the gallery, and a retry repeats only what is missing."""
 
 
-EXPECTED = (WebUIError, JobRefused, BatchIncomplete)  # errors whose message says what happened and what to do
+EXPECTED = (WebUIError, JobRefused, BatchIncomplete, HandBack)  # errors whose message says what happened and what to do
 LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 def hide_expected_tracebacks() -> None:
     """Prefect logs every exception of a flow or a task with its traceback: 232 lines for one failed job of a batch.
 
-    A program error keeps its traceback.
+    A program error keeps its traceback. Of a run that has handed back Prefect says that it finished in the state
+    Running, which it has left.
     """
     for name in LOGGERS:
-        logging.getLogger(name).addFilter(_without_traceback)
+        logging.getLogger(name).addFilter(_is_worth_a_line)
 
 
-def _without_traceback(record: logging.LogRecord) -> bool:
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
     if record.exc_info and isinstance(record.exc_info[1], EXPECTED):
         record.exc_info = None
-    return True
+    return record.getMessage() != "Finished in state Running()"
