@@ -68,10 +68,10 @@ class WebUIClient(HTTPClient):
         body = self._call("POST", "/internal/progress", json=asked, timeout=timeout or self.timeouts.progress)
         return self._parse(TaskProgress, "/internal/progress", body)
 
-    def job_state(self, *, skip_current_image: bool = True) -> ProgressInfo:
+    def job_state(self, *, skip_current_image: bool = True, timeout: float | None = None) -> ProgressInfo:
         """``GET /sdapi/v1/progress``, idle or not."""
         params = {"skip_current_image": str(skip_current_image).lower()}
-        body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=self.timeouts.progress)
+        body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=timeout or self.timeouts.progress)
         return self._parse(ProgressInfo, "/sdapi/v1/progress", body)
 
     def pending_tasks(self) -> list[str]:

@@ -12,11 +12,9 @@ from tests.night.rig import Night
 
 Record = Callable[[str, str, dict[str, Any]], None]
 
-# Left to --matrix all: what takes minutes, and what does not hold yet (docs/night.md).
+# Left to --matrix all: what takes minutes.
 ONLY_IN_ALL = (
     "an answer never comes",  # progress that stands still for less than a minute is no hang
-    "the WebUI is away for 20 s",  # fails once its own retries are spent
-    "the WebUI starts, and answers 404 for 6 s",  # the same
     "test_the_webui_is_free_soon_after_each_of_many_cancels",
 )
 
