@@ -172,11 +172,11 @@ def deploy(
 ) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
     api = _need_prefect(deployed=False)
-    from deployments.bootstrap import NotReady, bootstrap
+    from deployments.bootstrap import bootstrap
 
     try:
         bootstrap(webui, say, remove_leftovers=remove_leftovers)
-    except (NotReady, ValueError) as error:
+    except (TimeoutError, ValueError) as error:
         complain(error)
         return 1
     say(f"Prefect at {api} knows everything that a job needs.")
