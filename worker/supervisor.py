@@ -57,6 +57,7 @@ async def supervise() -> None:
         lambda: watch_webui(worker, wakeup),
         lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
         lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
+        lambda: _every(recovery.DELETED_EVERY, recovery.end_deleted_runs),
         _interrupt_orphans,
     ]
     fork_server = None
