@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationErr
 
 from store.settings import settings
 from webui.client import Timeouts, WebUIClient
+from webui.errors import WebUIError
 
 DEFAULT = "default"
 
@@ -119,6 +120,20 @@ class WebUI(Block):
             "No WebUI is known. Save a WebUI block named 'default' in the Prefect UI (Blocks), "
             "or set DARKROOM_WEBUI_URL=http://host:7860, or start one with: darkroom webui"
         )
+
+
+def why_not_ready(client: WebUIClient) -> str:
+    """Why a WebUI could not paint now; empty: it could, or it is merely busy. One that does not answer short calls
+    could not: a run's preflight needs the same lists within the same time."""
+    try:
+        # While it starts, its port is open and some routes answer 404.
+        if not client.checkpoints():
+            return f"{client.base_url} has no checkpoint"
+        client.samplers()
+        client.job_state()
+    except WebUIError as error:
+        return str(error)
+    return ""
 
 
 def saved_webui() -> WebUI | None:

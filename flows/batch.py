@@ -14,8 +14,7 @@ from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
 from flows.log import BatchIncomplete, hide_expected_tracebacks
-from flows.pipeline import Pipeline, sender_to
-from tasks.preflight import preflight
+from flows.pipeline import Pipeline, look_up, sender_to
 from tasks.publish import Published, contact_sheet, publish
 from tasks.stage import Item
 from tasks.status import RESULTS, due_at, this_run
@@ -47,7 +46,7 @@ def batch(
 
     webui = WebUI.chosen(webui)
     jobs = freeze_inputs(jobs, run_id)
-    items = preflight(jobs, webui.get_client())
+    items = look_up(jobs, webui)
     published: list[tuple[Item, list[Published]]] = []
 
     def publish_item(item: Item) -> None:

@@ -13,8 +13,8 @@ from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
-from flows.pipeline import Pipeline, sender_to
-from tasks.preflight import JobRefused, preflight
+from flows.pipeline import Pipeline, look_up, sender_to
+from tasks.preflight import JobRefused
 from tasks.publish import Published, contact_sheet, publish
 from tasks.status import RESULTS, due_at, this_run
 
@@ -34,7 +34,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
     run_id, started = str(this_run().id), due_at()
     webui = WebUI.chosen(webui)
     [job] = freeze_inputs([job], run_id)
-    [item] = preflight([job], webui.get_client())
+    [item] = look_up([job], webui)
     if item.error:
         raise JobRefused(f"{webui.base_url} would have painted something else: {item.error}")
 

@@ -7,31 +7,50 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from prefect import get_run_logger
 
 from blocks.connection import WebUI
+from flows.handback import HandBack, check_not_asked, forget_request, handing_back, unless_away
 from gpu.lease import Lease, Ticket
 from gpu.request import Picture, Request
 from gpu.sender import Sender
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
 from tasks.paint import is_painted
+from tasks.preflight import preflight
 from tasks.progress import JobProgress, watch
-from tasks.stage import Item, Stage, Step
+from tasks.stage import Item, Job, Stage, Step
 from tasks.status import RunState, this_run
-from webui.errors import Unreachable
 from webui.models import Checkpoint
 
 POLLER_ENDS_WITHIN = 1.0  # seconds
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def look_up(jobs: Sequence[Job], webui: WebUI) -> list[Item]:
+    """The jobs as items, looked up at the WebUI, which may be away when the run starts.
+
+    Raises:
+        Abort: the run has handed back (see handback).
+    """
+    client = webui.get_client()
+    with handing_back():
+        return unless_away(client, preflight, jobs, client)
+
 
 @contextmanager
 def sender_to(webui: WebUI) -> Iterator[Sender]:
-    """The sender to a WebUI's GPU; says in log and state what is waited for."""
+    """The sender to a WebUI's GPU; says in log and state what is waited for.
+
+    Raises:
+        Abort: the run has handed back (see handback).
+    """
     run, state = this_run(), RunState()
     run_id = str(run.id)
 
@@ -44,9 +63,13 @@ def sender_to(webui: WebUI) -> Iterator[Sender]:
         lease=Lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
         made=lambda request: is_painted(request, run_id),
         on_wait=state.waiting,
+        may_send=(lambda: check_not_asked(run_id)) if run.deployment_id is not None else lambda: None,
     )
-    with closing(state), sender:
-        yield sender
+    with handing_back(), closing(state), sender:
+        try:
+            yield sender
+        finally:
+            forget_request(run_id)
 
 
 @dataclass
@@ -175,7 +198,8 @@ class Pipeline:
     def _run_group(self, stage: Stage[Any], group: Group) -> list[Picture]:
         if group.checkpoint is not None and self._switch(group):
             with self._concerns([item for item, _ in group.items]):
-                switch_checkpoint(group.checkpoint, group.overrides, self.sender)
+                request = switch_request(group.checkpoint, group.overrides)
+                self._attempt(request, switch_checkpoint, group.checkpoint, group.overrides, self.sender)
                 self._loaded = group.checkpoint.file
         painted: list[Picture] = []
         for item, requests in group.items:
@@ -192,17 +216,26 @@ class Pipeline:
         for request in requests:
             with self._concerns([item]):
                 if item.error is None:
-                    pictures += stage.task(request, self.sender)
+                    pictures += self._attempt(request, stage.task, request, self.sender)
             self.progress.done(request)
         return pictures
+
+    def _attempt(self, request: Request, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the task that sends ``request`` returns.
+
+        Raises:
+            HandBack: the run was asked to hand back, and ``request`` is still to be sent; or the WebUI is away.
+        """
+        self.sender.check_may_send(request)
+        return unless_away(self.sender.client, task, *args, **kwargs)
 
     @contextmanager
     def _concerns(self, items: list[Item]) -> Iterator[None]:
         """Keep an error to the items that it belongs to, where the others go on."""
         try:
             yield
-        except Unreachable:
-            raise  # without a WebUI the others would fail one by one
+        except HandBack:
+            raise  # concerns all of them
         except Exception as error:
             if not self.tolerant:
                 raise

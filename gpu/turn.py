@@ -29,15 +29,23 @@ class Turn:
     Args:
         lease: None where nobody else is on this host.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
+        may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
 
     Attributes:
         leaving: set when nothing more is to be sent.
         lost: jobs that may still be at the WebUI though their answer will not come.
     """
 
-    def __init__(self, client: WebUIClient, lease: Lease | None, on_wait: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        client: WebUIClient,
+        lease: Lease | None,
+        on_wait: Callable[[str | None], None],
+        may_send: Callable[[], None] = lambda: None,
+    ) -> None:
         self.leaving = threading.Event()
         self.lost: list[Job] = []
+        self.may_send = may_send
         self._client, self._lease, self._on_wait = client, lease, on_wait
         self._waited = False  # and nobody was told yet that it is over
         self._idle_at = NEVER  # when the WebUI was last seen without a job, on the monotonic clock
@@ -67,6 +75,7 @@ class Turn:
             raise
         except WebUIError:
             pass  # the request itself will say what is wrong, with its own retries
+        self.may_send()
 
     def say_it_is_over(self) -> None:
         """Tell that a wait is over. Called when the request is on the wire: telling takes Prefect some time."""
@@ -126,6 +135,7 @@ class Turn:
         ahead, seen = 1 + self._queued_at_the_webui(), {job.job_timestamp}
         self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
         while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
+            self.may_send()
             with suppress(CallTimedOut):  # one slow look does not mean that it is done
                 job = self._client.job_state().state
                 seen.add(job.job_timestamp)

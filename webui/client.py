@@ -129,10 +129,11 @@ class WebUIClient(HTTPClient):
         return self._list(Names, "/sdapi/v1/sd-modules" if self.is_forge() else "/sdapi/v1/sd-vae")
 
     def is_forge(self) -> bool:
-        """Whether this is Forge, which has ``sd-modules`` where AUTOMATIC1111 has ``sd-vae``."""
+        """Whether this is Forge, not AUTOMATIC1111; a NotFound where it looks like neither, as while it starts."""
         try:
             self._call("GET", "/sdapi/v1/sd-modules")
         except NotFound:
+            self._call("GET", "/sdapi/v1/sd-vae")
             return False
         return True
 

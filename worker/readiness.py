@@ -12,9 +12,8 @@ from contextlib import closing
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
-from blocks.connection import WebUI
+from blocks.connection import WebUI, why_not_ready
 from deployments.bootstrap import POOL
-from webui.errors import CallTimedOut, WebUIError
 from worker.events import Wakeup
 from worker.notice import WEBUI_AWAY, WEBUI_BACK, tell
 from worker.worker import DarkroomWorker
@@ -31,18 +30,9 @@ def problem() -> str:
     """Why the WebUI could not paint now; empty: it could, it is merely busy, or there is none to ask."""
     try:
         with closing(WebUI.chosen(None).get_client()) as client:
-            # While it starts, its port is open and some routes answer 404.
-            if not client.checkpoints():
-                return f"{client.base_url} has no checkpoint"
-            client.samplers()
-            client.job_state()
-    except CallTimedOut:
-        return ""
-    except WebUIError as error:
-        return str(error)
+            return why_not_ready(client)
     except ValueError:  # no WebUI is known: the run itself says what to do
         return ""
-    return ""
 
 
 async def watch_webui(worker: DarkroomWorker, wakeup: Wakeup) -> None:

@@ -130,6 +130,8 @@ def test_a_cancel_interrupts_the_webui_within_two_seconds(darkroom: Up) -> None:
     assert darkroom.ends(run)["state_type"] == "CANCELLED"
     assert took < 2 * 2, f"two seconds, with slack for two shared cores: {took:.2f}"
     assert published(darkroom, "cancelled") == []
+    until("the log says why it ended", lambda: "Flow run was cancelled." in darkroom.logs(run))
+    assert not [line for line in darkroom.logs(run) if "Crash" in line or "Running()" in line], "a cancel is no crash"
 
 
 def test_the_next_job_runs_after_a_cancelled_one(darkroom: Up) -> None:
