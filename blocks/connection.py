@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
@@ -153,3 +154,22 @@ def saved_webui() -> WebUI | None:
             f"The block webui/{DEFAULT} is not valid: {problems}. Correct it in the Prefect UI (Blocks), "
             "or write it anew: darkroom deploy --webui http://host:7860"
         ) from None
+
+
+def save_webui(webui: WebUI, say: Callable[[str], None]) -> None:
+    """Write the address into ``webui/default``. The block's other fields stay; its password only for the same host."""
+    try:
+        there = saved_webui()
+    except ValueError:
+        there = None  # it cannot be read, and is written anew
+    if there is None:
+        there = webui
+    elif there.base_url == webui.base_url:
+        return
+    elif webui.user or urlsplit(there.base_url)[:2] != urlsplit(webui.base_url)[:2]:
+        if there.user and not webui.user:
+            say("block webui/default: another host does not get the user and password of the last one")
+        there.user, there.password = webui.user, webui.password
+    there.base_url = webui.base_url
+    there.save(DEFAULT, overwrite=True)
+    say(f"block webui/default: {webui.base_url}")

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
+from deployments.bootstrap import DEPLOYMENT, POOL
 from store.settings import settings
 from webui.errors import WebUIError
 
@@ -61,7 +61,7 @@ def _whether_runs_start() -> Iterator[Finding]:
             yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
         if client.read_deployment_by_name(DEPLOYMENT).paused:
             yield False, f"deployment {DEPLOYMENT}: paused. Resume it in the UI"
-    workers = workers_online()
+        workers = [one.name for one in client.read_workers_for_work_pool(POOL) if one.status == "ONLINE"]
     yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
 
 

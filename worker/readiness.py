@@ -15,6 +15,7 @@ from prefect.client.schemas.actions import WorkPoolUpdate
 from blocks.connection import WebUI, why_not_ready
 from deployments.bootstrap import POOL
 from worker.events import Wakeup
+from worker.notice import WEBUI_AWAY, WEBUI_BACK, tell
 from worker.worker import DarkroomWorker
 
 ASK_EVERY = 5.0  # seconds
@@ -47,8 +48,11 @@ async def watch_webui(worker: DarkroomWorker, wakeup: Wakeup) -> None:
             await _describe(worker.on_hold)
             if worker.on_hold:
                 logger.warning("the WebUI is not ready, so no runs are started: %s", worker.on_hold)
+                if not told:  # else it is away still, and only the reason is another
+                    tell(WEBUI_AWAY, f"No runs are started until it is ready: {worker.on_hold}")
             elif told:
                 logger.warning("the WebUI is ready again")
+                tell(WEBUI_BACK, "Runs are started again.")
             told = worker.on_hold
             wakeup.notify(run_queued=True)
         await asyncio.sleep(ASK_AGAIN if reason else ASK_EVERY)
