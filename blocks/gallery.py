@@ -162,7 +162,7 @@ class Gallery(Block):
         if gallery is not None:
             return gallery
         try:
-            return cls.load(DEFAULT)  # type: ignore[return-value]
+            return cls.load(DEFAULT)  # type: ignore[return-value]  # Prefect's load says Block or a coroutine
         except ValueError:
             return cls(folder=str(settings().gallery))
 
