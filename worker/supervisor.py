@@ -24,6 +24,7 @@ from services.stack import READY_LINE
 from worker import recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
+from worker.logs import bound_logs
 from worker.readiness import watch_webui
 from worker.worker import Configuration, DarkroomWorker
 
@@ -58,6 +59,7 @@ async def supervise() -> None:
         lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
         lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
         _interrupt_orphans,
+        bound_logs,
     ]
     fork_server = None
     if os.environ.get(COLD) != "1":
