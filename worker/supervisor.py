@@ -24,6 +24,7 @@ from services.stack import READY_LINE
 from worker import notice, recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
+from worker.logs import bound_logs
 from worker.readiness import watch_webui
 from worker.worker import Configuration, DarkroomWorker
 
@@ -60,6 +61,7 @@ async def supervise() -> None:
         lambda: _every(recovery.DELETED_EVERY, recovery.end_deleted_runs),
         lambda: _every(notice.LOOK_EVERY, queue.look),
         _interrupt_orphans,
+        bound_logs,
     ]
     fork_server = None
     if os.environ.get(COLD) != "1":
