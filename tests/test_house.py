@@ -21,14 +21,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 850,  # without webui/embedded
     "store": 250,
-    "gpu": 950,
+    "gpu": 1320,
     "blocks": 400,
-    "tasks": 1400,
-    "flows": 1000,
+    "tasks": 1620,
+    "flows": 1260,
     "deployments": 400,
     "services": 700,
     "worker": 1600,
-    "cli": 700,
+    "cli": 800,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
