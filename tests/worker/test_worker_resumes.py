@@ -20,6 +20,8 @@ def test_runs_wait_while_the_webui_is_away(deployed: Prefect, tmp_path: Path) ->
     with deployed.worker(DARKROOM_WEBUI_URL=f"http://127.0.0.1:{port}") as child:
         until("it is said in the log", lambda: "the WebUI is not ready" in child.since_start())
         until("it is said at the pool", lambda: "On hold" in deployed.call("GET", "/work_pools/gpu")["description"])
+        checked = deployed.darkroom("check")
+        assert (checked.returncode, "MISSING  work pool gpu: On hold, the WebUI" in checked.stdout) == (1, True)
         run = deployed.queue(name="waits")
         assert deployed.run(run)["state_type"] == "SCHEDULED"
         with EmbeddedWebUI(port=port, folder=tmp_path):
