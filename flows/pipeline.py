@@ -15,7 +15,7 @@ from typing import Any
 from prefect import get_run_logger
 
 from blocks.connection import WebUI
-from gpu.lease import Lease, Ticket
+from gpu.lease import Lease
 from gpu.request import Picture, Request
 from gpu.sender import Sender
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
@@ -35,13 +35,10 @@ def sender_to(webui: WebUI) -> Iterator[Sender]:
     run, state = this_run(), RunState()
     run_id = str(run.id)
 
-    def say_who_paints(holder: Ticket) -> None:
-        state.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})")
-
     sender = Sender(
         webui.get_client(),
         run=run_id,
-        lease=Lease(webui.base_url, run=run_id, name=run.name, on_wait=say_who_paints),
+        lease=Lease(webui.base_url, run=run_id, name=run.name),
         made=lambda request: is_painted(request, run_id),
         on_wait=state.waiting,
     )
