@@ -19,7 +19,7 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.handback import HandBack, check_not_asked, forget_request, handing_back, unless_away
 from flows.report import report
-from gpu.lease import Lease, Ticket
+from gpu.lease import Lease
 from gpu.request import Picture, Request
 from gpu.sender import Sender
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
@@ -53,13 +53,10 @@ def sender_to(webui: WebUI) -> Iterator[Sender]:
     """
     run, state = this_run(), RunState()
 
-    def say_who_paints(holder: Ticket) -> None:
-        state.waiting(f"the GPU is with the run {holder.name!r} ({holder.run})")
-
     sender = Sender(
         webui.get_client(),
         run=str(run.id),
-        lease=Lease(webui.base_url, run=str(run.id), name=run.name, on_wait=say_who_paints),
+        lease=Lease(webui.base_url, run=str(run.id), name=run.name),
         on_wait=state.waiting,
         may_send=(lambda: check_not_asked(run.id)) if run.deployment_id is not None else lambda: None,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from functools import cached_property
 
 from gpu.job import Job
 from gpu.request import Request
-from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
+from gpu.turn import Turn
 from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
 from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
@@ -36,13 +35,13 @@ class Answer:
         Raises:
             BadAnswer, BrokenImage: they are something else.
         """
-        if self.request.endpoint == "extra-single-image":
+        if self.request.is_upscale:
             return Generation([self.received.image()], ImageInfo(all_seeds=list(self.request.seeds)))
         return self.received.generation()
 
 
 class Exchange:
-    """A request, encoded and with its note on disk from the start; sent by a thread of its own.
+    """A request, encoded from the start; sent by a thread of its own.
 
     Attributes:
         sent: set when all of it is on the wire, or never will be.
@@ -58,11 +57,9 @@ class Exchange:
         self._turn = turn
         self._body = encoded(request.body(job.id))
 
-    def start(self, previous: Exchange | None, *, ahead: bool, is_last: Callable[[], bool]) -> None:
-        """Send it when ``previous`` is answered; ``ahead``: only if that succeeded.
-
-        ``is_last``: asked when the answer is here; if so, the GPU is given back.
-        """
+    def start(self, previous: Exchange | None, *, ahead: bool, is_last: bool) -> None:
+        """Send it when ``previous`` is answered; ``ahead``: only if that succeeded. After the answer to the last one
+        the GPU is given back."""
         self.started, self._previous = True, previous
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
@@ -85,11 +82,11 @@ class Exchange:
                 previous.result()
         every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
         while not wait([self.answer], timeout=every).done:
-            if self.job.awaited:
-                self._refuse_a_hang()
+            if self.job.awaited and (hang := self._hang()) is not None and self._fail(hang):
+                self._lose()
         return self.answer.result()
 
-    def _run(self, previous: Exchange | None, ahead: bool, is_last: Callable[[], bool]) -> None:
+    def _run(self, previous: Exchange | None, ahead: bool, is_last: bool) -> None:
         try:
             if previous is not None and previous.answer.exception() is not None and ahead:
                 raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
@@ -97,7 +94,7 @@ class Exchange:
             if self._turn.leaving.is_set():
                 raise Interrupted(f"{self.request.title} was not sent: its run is over")
             answer = self._send()
-            if is_last():
+            if is_last:
                 self._turn.give_back()
         except BaseException as error:
             self._fail(error)
@@ -108,12 +105,13 @@ class Exchange:
             self.sent.set()
 
     def _send(self) -> Answer:
-        started = time.monotonic()
         self.job.mark_sent()
+        started = time.monotonic()
         try:
             received = self.job.client.send(self.request.endpoint, self._body, on_sent=self._is_sent, wait=0)
         except (AnswerLost, Unavailable):
-            self._lose()
+            if not self.answer.done():
+                self._lose()
             raise
         except BaseException:
             self.job.close()
@@ -125,7 +123,7 @@ class Exchange:
 
     def _is_sent(self) -> None:
         self.sent.set()
-        self._turn.say_it_is_over()
+        self._turn.say(None)
 
     def _lose(self) -> None:
         """The answer will not come, but the WebUI may paint on: the job is ours until it is over there."""
@@ -134,6 +132,14 @@ class Exchange:
         with suppress(WebUIError):  # else it is tried again before the next request
             self._turn.stop_lost()
 
+    def _fail(self, error: BaseException) -> bool:
+        """Whether ``error`` came before any answer."""
+        try:
+            self.answer.set_exception(error)
+        except InvalidStateError:
+            return False
+        return True
+
     def _refuse_interrupted(self) -> None:
         """An interrupted job is answered 200 with a half-denoised picture; the flag is the only sign.
 
@@ -141,7 +147,7 @@ class Exchange:
         progress poller watches it as well. Where the look fails, what the poller saw is all there is: a picture is
         not thrown away because progress cannot be had.
         """
-        if self.request.endpoint == "extra-single-image":
+        if self.request.is_upscale:
             return
         state = State()
         if not self._turn.leaving.is_set():
@@ -153,34 +159,16 @@ class Exchange:
                 "came back is dropped. To stop a job for good, cancel its run in Prefect"
             )
 
-    def _refuse_a_hang(self) -> None:
-        """Give the request up when its progress stands still, or when nothing was heard of it for too long."""
+    def _hang(self) -> WebUIError | None:
+        """Why it is given up, if its progress stands still, or nothing was heard of it for too long."""
         pace, patience = self.job.pace, self.job.client.timeouts.generation
-        if self.request.endpoint != "extra-single-image":
+        if not self.request.is_upscale:
             with suppress(WebUIError):
                 self.job.progress()
         if pace.still_for > (limit := min(pace.limit, patience)):
             said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
-            self._give_up(Stalled(f"{said}. If that happens again, restart the WebUI"))
-        elif pace.seconds_without_news > patience:
+            return Stalled(f"{said}. If that happens again, restart the WebUI")
+        if pace.seconds_without_news > patience:
             said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
-            self._give_up(AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out"))
-
-    def _give_up(self, error: WebUIError) -> None:
-        deadline = time.monotonic() + STOPS_WITHIN
-        while not self.answer.done() and time.monotonic() < deadline:
-            with suppress(WebUIError):
-                if self.job.stop():
-                    break
-            wait([self.answer], timeout=STOP_POLL)
-        if not self.answer.done():
-            self.job.awaited = False
-            self._turn.lost.append(self.job)
-            self._fail(error)
-        elif self.job.stopping_since is None:
-            return  # the answer came after all
-        raise error
-
-    def _fail(self, error: BaseException) -> None:
-        with suppress(InvalidStateError):  # it was given up
-            self.answer.set_exception(error)
+            return AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out")
+        return None

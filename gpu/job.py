@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +18,7 @@ from gpu.progress import Pace, Reading
 from store.locks import Held, hold
 from store.settings import settings
 from webui.client import WebUIClient
-from webui.errors import CallFailed, CallTimedOut, NotFound, Unreachable, WebUIError
+from webui.errors import CallFailed, CallTimedOut, NotFound, WebUIError
 from webui.models import ProgressInfo, State
 
 QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
@@ -38,30 +37,22 @@ class Job:
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
 
-    def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None) -> None:
+    def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None, lock: Held | None = None) -> None:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
         self.awaited = self.interrupted = False
         self.stopping_since: float | None = None
         self._decoding_since: float | None = None
         self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
-        self._lock: Held | None = None
-
-    @classmethod
-    def create(cls, client: WebUIClient, task_id: str, pace: Pace | None = None) -> Job:
-        """A job that is about to be sent, with its note on disk and locked by this process, until ``close``."""
-        job = cls(client, task_id, pace)
-        job._note.parent.mkdir(parents=True, exist_ok=True)
-        unnamed = job._note.with_suffix(".new")
-        unnamed.write_text(json.dumps({"base_url": client.base_url, "task_id": task_id}))
-        job._lock = hold(unnamed)
-        unnamed.rename(job._note)  # named only when locked: nobody finds it unlocked while we live
-        return job
+        self._lock = lock  # of the note
 
     def mark_sent(self) -> None:
-        """It goes out now."""
-        with suppress(OSError):  # somebody tidied the folder
-            os.utime(self._note)
+        """It goes out now: its note is written, and locked by this process until ``close``."""
+        self._note.parent.mkdir(parents=True, exist_ok=True)
+        unnamed = self._note.with_suffix(".new")
+        unnamed.write_text(json.dumps({"base_url": self.client.base_url, "task_id": self.id}))
+        self._lock = hold(unnamed)
+        unnamed.rename(self._note)  # named only when locked: nobody finds it unlocked while we live
         self.pace.begin()
         self.awaited = True
 
@@ -175,53 +166,27 @@ class Job:
     def _seconds_since_sent(self) -> float:
         try:
             return time.time() - self._note.stat().st_mtime
-        except FileNotFoundError:
+        except FileNotFoundError:  # somebody tidied the folder
             return float("inf")
 
 
-class OrphanedJobs:
-    """Jobs whose process is dead, as their notes tell; to be stopped at their WebUIs, look by look.
+def orphans(connect: Callable[[str], WebUIClient], base_url: str = "") -> Iterator[Job]:
+    """The jobs whose process is dead, at one WebUI or all; this process's from now on, which locks their notes.
 
     Args:
         connect: makes a client for a WebUI's address.
     """
-
-    def __init__(self, connect: Callable[[str], WebUIClient]) -> None:
-        self._connect = connect
-        self._jobs: dict[str, Job] = {}
-
-    def look(self, base_url: str | None = None) -> int:
-        """Take one step with each, at one WebUI or all; returns how many are left."""
-        left, away = 0, set()
-        for address, task_id in orphans():
-            if base_url not in (None, address):
-                continue
-            if task_id not in self._jobs:
-                self._jobs[task_id] = Job(self._connect(address), task_id)
-            job, is_over = self._jobs[task_id], False
-            known = job.stopping_since
-            try:
-                is_over = address not in away and job.stop()
-            except WebUIError as error:  # the next look tries again
-                if isinstance(error, Unreachable):
-                    away.add(address)
-            if job.stopping_since != known:
-                logger.warning("interrupted %s at %s: its run is dead", task_id, address)
-            if is_over:
-                self._jobs.pop(task_id).close()
-            left += not is_over
-        return left
-
-
-def orphans() -> Iterator[tuple[str, str]]:
-    """The requests whose process is dead, as their notes tell: (address, task id)."""
     for path in sorted((settings().home / "inflight").glob("*.json")):
-        lock = hold(path, wait=False)
-        if lock is None:
+        if (lock := hold(path, wait=False)) is None:
             continue
-        lock.release()
         try:
             note = json.loads(path.read_text())
-            yield note["base_url"], note["task_id"]
-        except (OSError, ValueError, KeyError):
+            address, task_id = str(note["base_url"]), str(note["task_id"])
+        except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
+            lock.release()
+            continue
+        if base_url in ("", address):
+            yield Job(connect(address), task_id, lock=lock)
+        else:
+            lock.release()

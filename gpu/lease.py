@@ -24,73 +24,61 @@ from urllib.parse import urlsplit
 
 from store.locks import Held, hold
 
-IDLE_AT = "idle-at"  # beside the tickets; its lock guards the taking of a number, its content is `Lease.idle_at`
+IDLE_AT = "idle-at"  # beside the tickets; its lock guards the taking of a number, its content is what `take` returns
 NEVER = float("-inf")
 
 
 @dataclass(frozen=True)
 class Ticket:
-    """Who holds or waits for the lease. ``since`` is seconds since 1970."""
+    """Who holds or waits for the lease."""
 
     run: str
     name: str
     pid: int
-    since: float
 
 
 class Lease:
-    """The GPU of the WebUI at ``base_url``, to be taken and given back.
+    """The GPU of the WebUI at ``base_url``, to be taken and given back by the flow run ``run``, called ``name``."""
 
-    Args:
-        run, name: the flow run's id and name, for those who wait.
-        on_wait: called with the holder when there is one, and again when it changes.
-
-    Attributes:
-        idle_at: when the last holder saw the WebUI without a job, in seconds on the host's monotonic clock; set by
-            :meth:`take`.
-    """
-
-    def __init__(
-        self, base_url: str, *, run: str, name: str, on_wait: Callable[[Ticket], None] = lambda holder: None
-    ) -> None:
-        self._base_url, self._run, self._name, self._on_wait = base_url, run, name, on_wait
-        self._ticket: tuple[Path, Held] | None = None
-        self.idle_at = NEVER
+    def __init__(self, base_url: str, *, run: str, name: str) -> None:
+        self._base_url, self._own = base_url, Ticket(run, name, os.getpid())
+        self._taken: tuple[Path, Held] | None = None
 
     @property
     def held(self) -> bool:
-        return self._ticket is not None
+        return self._taken is not None
 
-    def take(self) -> bool:
-        """Wait for the lease; returns whether somebody had it.
+    def take(self, on_wait: Callable[[Ticket], None] = lambda holder: None) -> float:
+        """Wait for the lease; in the main thread, so that a signal can interrupt the wait.
 
-        The wait can be interrupted by a signal, so it belongs in the main thread.
+        Args:
+            on_wait: called with the holder when there is one, and again when it changes.
+
+        Returns:
+            When the last holder saw the WebUI without a job, in seconds on the host's monotonic clock.
         """
         folder = _folder(self._base_url)
-        self._ticket = _take_ticket(folder, Ticket(self._run, self._name, os.getpid(), time.time()))
+        self._taken = taken = _take_ticket(folder, self._own)
         try:
-            waited = False
-            while before := _living_before(folder, self._ticket[0]):
-                waited = True
+            while before := _living(folder, before=taken[0]):
                 if (holder := _read(before[0])) is not None:
-                    self._on_wait(holder)
+                    on_wait(holder)
                 # The one just before us is the last to go: when its lock is free, look again who is left.
                 if (lock := hold(before[-1])) is not None:
                     lock.release()
         except BaseException:
             self.give_back()
             raise
-        self.idle_at = _read_idle_at(folder)
-        return waited
+        with suppress(OSError, ValueError):
+            idle_at = float((folder / IDLE_AT).read_text())
+            return idle_at if idle_at <= time.monotonic() else NEVER  # the clock begins at zero when the host does
+        return NEVER
 
     def give_back(self, idle_at: float = NEVER) -> None:
-        """Let the next one have it; from any thread, as often as you like.
-
-        ``idle_at``: when the WebUI was last seen without a job, so that the next one need not look again.
-        """
-        ticket, self._ticket = self._ticket, None
-        if ticket is not None:
-            path, own = ticket
+        """Let the next one have it; from any thread, as often as you like. ``idle_at``: see ``take``."""
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            path, own = taken
             with path.with_name(IDLE_AT).open("r+") as file:
                 file.write(repr(idle_at))
                 file.truncate()
@@ -100,8 +88,7 @@ class Lease:
 
 def queue_of(base_url: str) -> list[Ticket]:
     """The holder of the lease, then those who wait, in order."""
-    tickets = (_read(path) for path in _living_before(_folder(base_url), None))
-    return [ticket for ticket in tickets if ticket is not None]
+    return [ticket for path in _living(_folder(base_url)) if (ticket := _read(path)) is not None]
 
 
 def has_ticket(run: str) -> bool:
@@ -128,27 +115,19 @@ def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
         lock.release()
 
 
-def _living_before(folder: Path, path: Path | None) -> list[Path]:
-    """Tickets before ``path`` (all, if None) whose process lives, in order; those of the dead are removed."""
+def _living(folder: Path, before: Path | None = None) -> list[Path]:
+    """The tickets whose process lives, in order, all or those ``before`` one; those of the dead are removed."""
     living = []
-    for other in sorted(folder.glob("*.ticket")):
-        if path is not None and other >= path:
+    for path in sorted(folder.glob("*.ticket")):
+        if path == before:
             break
-        if (dead := hold(other, wait=False)) is not None:
+        if (dead := hold(path, wait=False)) is not None:
             with suppress(PermissionError):  # another user's: a sticky folder lets only them remove it
-                other.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             dead.release()
-        elif other.exists():
-            living.append(other)
+        elif path.exists():
+            living.append(path)
     return living
-
-
-def _read_idle_at(folder: Path) -> float:
-    try:
-        idle_at = float((folder / IDLE_AT).read_text())
-    except (OSError, ValueError):
-        return NEVER
-    return idle_at if idle_at <= time.monotonic() else NEVER  # the clock starts at zero when the host does
 
 
 def _read(path: Path) -> Ticket | None:
@@ -161,7 +140,7 @@ def _read(path: Path) -> Ticket | None:
 def _create(path: Path, content: str = "") -> None:
     """A new file that every user of this host may lock and write. O_EXCL, because Linux refuses O_CREAT on another
     user's file in a sticky folder (fs.protected_regular)."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as file:
+    with path.open("x") as file:
         os.fchmod(file.fileno(), 0o666)  # whatever the umask
         file.write(content)
 

@@ -1,4 +1,4 @@
-"""What is made of a WebUI's progress: a bar that only rises, a countdown that only falls, slow told from hung."""
+"""What is made of a WebUI's progress: a bar that only rises, the seconds that are left, slow told from hung."""
 
 from __future__ import annotations
 
@@ -36,17 +36,34 @@ class RequestBar:
 
     Args:
         phases: the parts of the phases that may come, in any unit (see ``Request.phases``).
+
+    Attributes:
+        shown: the bar, 0 to 0.99.
     """
 
-    def __init__(self, phases: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, phases: Sequence[float] = (1.0,), clock: Callable[[], float] = time.monotonic) -> None:
         self.shown = 0.0
         self._phases = list(phases)
         self._jobs = 0
         self._raw_from = 0.0  # what the WebUI said when this phase began
+        self._clock = clock
+        self._fraction = 0.0  # as the WebUI said last
+        self._ends: float | None = None  # on the clock
         self._begin_phase()
 
-    def read(self, reading: Reading) -> float:
-        """Take a reading; returns the bar, 0 to 0.99."""
+    @property
+    def seconds_left(self) -> float | None:
+        """What the WebUI said where it can be believed, counting down in between; None while that is unknown."""
+        return None if self._ends is None else max(0.0, self._ends - self._clock())
+
+    def read(self, reading: Reading) -> None:
+        """Take what the WebUI says."""
+        # Between two steps a WebUI's ETA rises; ours goes on counting down. When the fraction falls the WebUI has found
+        # more work, and what it promised does not hold any more.
+        if reading.fraction != self._fraction:
+            eta, moved = reading.eta, reading.fraction > max(self._fraction, EARLY)
+            self._ends = self._clock() + eta if moved and eta is not None and 0 < eta < LONGEST_ETA else None
+            self._fraction = reading.fraction
         raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
         if reading.jobs > self._jobs > 0:
             self._raw_from = raw
@@ -56,7 +73,6 @@ class RequestBar:
         self._raw_from = min(self._raw_from, raw)
         through = (raw - self._raw_from) / max(1.0 - self._raw_from, 0.001)
         self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
-        return self.shown
 
     def _begin_phase(self) -> None:
         """The next phase takes its part of what is left of the bar; one that nobody expected takes all of it."""
@@ -64,28 +80,6 @@ class RequestBar:
         self._phases = self._phases[1:]
         self._from = self.shown
         self._end = self.shown + (1.0 - self.shown) * part
-
-
-class Countdown:
-    """The seconds that are left: what the WebUI says where it can be believed, counting down in between."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._fraction = 0.0
-        self._ends: float | None = None
-
-    def read(self, fraction: float, eta: float | None) -> float | None:
-        """Take what the WebUI says; returns seconds left, or None while that is unknown."""
-        now = self._clock()
-        if fraction < self._fraction:
-            # The WebUI found more work (ADetailer, a face): what it promised does not hold any more.
-            self._fraction, self._ends = fraction, None
-        elif fraction > self._fraction:
-            self._fraction = fraction
-            believable = eta is not None and 0 < eta < LONGEST_ETA and fraction >= EARLY
-            self._ends = now + eta if believable and eta is not None else None
-        # Between two steps a WebUI's ETA rises; ours goes on counting down.
-        return None if self._ends is None else max(0.0, self._ends - now)
 
 
 class Pace:

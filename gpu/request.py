@@ -105,6 +105,11 @@ class Request(BaseModel):
         }
         return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:32]
 
+    @property
+    def is_upscale(self) -> bool:
+        """A WebUI takes no task id for it, tells no progress of it, and it cannot be interrupted."""
+        return self.endpoint == "extra-single-image"
+
     @cached_property
     def steps(self) -> int:
         """Sampling steps as asked, for weighing progress; at least 1."""
@@ -122,7 +127,7 @@ class Request(BaseModel):
     def body(self, task_id: str) -> dict[str, Any]:
         """The JSON to post: the payload with its files read in, under ``task_id``."""
         body = dict(self.payload)
-        if self.endpoint == "extra-single-image":
+        if self.is_upscale:
             assert self.init is not None
             return body | {"image": _encoded(self.init.read())}
         body["force_task_id"] = task_id

@@ -75,9 +75,6 @@ class Sender:
     ) -> None:
         self._leave()
         self._turn.give_back()
-        for exchange in list(self._exchanges.values()):
-            if not exchange.started:
-                exchange.job.close()
 
     @property
     def sending(self) -> Exchange | None:
@@ -85,7 +82,7 @@ class Sender:
         return next((one for one in list(self._exchanges.values()) if one.job.awaited), None)
 
     def take_gpu(self) -> None:
-        """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
+        """Wait for the lease, if it is not held."""
         self._turn.take()
 
     def plan(self, requests: Sequence[Request], *, final: bool = False) -> None:
@@ -107,7 +104,7 @@ class Sender:
         """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
         first = next((planned for planned in self._plan if not self.is_made(planned)), None)
         if first is None:
-            self._turn.say_it_is_over()
+            self._turn.say(None)
             return
         with suppress(Exception):  # what is wrong with it is said when its own turn comes
             self._send(first).sent.wait(NEXT_IS_SENT_WITHIN)
@@ -180,11 +177,9 @@ class Sender:
         return next((planned for planned in rest if not self.is_made(planned)), None)
 
     def _is_last(self, request: Request) -> bool:
-        """Whether the GPU is free after ``request``: nothing is planned after it, and nothing is tried again."""
-        if not self._final or all(planned.digest != request.digest for planned in self._plan):
-            return False
-        others = (one for digest, one in list(self._exchanges.items()) if digest != request.digest and one.started)
-        return self._following(request) is None and all(other.answer.done() for other in others)
+        """Whether nothing is planned after ``request``."""
+        is_planned = any(planned.digest == request.digest for planned in self._plan)
+        return self._final and is_planned and self._following(request) is None
 
     def _send(self, request: Request, *, ahead: bool = False) -> Exchange:
         """Have ``request`` sent after the one before it; ``ahead``: only if that succeeds."""
@@ -192,7 +187,7 @@ class Sender:
         if not exchange.started:
             if not ahead:
                 self.take_gpu()  # held already, save for a retry of the last request
-            exchange.start(self._previous, ahead=ahead, is_last=lambda: self._is_last(request))
+            exchange.start(self._previous, ahead=ahead, is_last=self._is_last(request))
             self._previous = exchange
         return exchange
 
@@ -200,12 +195,8 @@ class Sender:
         if request.digest not in self._exchanges:
             # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
             task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            job = Job.create(self.client, task_id, self._paces.setdefault(request.stage, Pace()))
-            try:
-                self._exchanges[request.digest] = Exchange(request, job, self._turn)
-            except BaseException:
-                job.close()
-                raise
+            job = Job(self.client, task_id, self._paces.setdefault(request.stage, Pace()))
+            self._exchanges[request.digest] = Exchange(request, job, self._turn)
         return self._exchanges[request.digest]
 
     def _leave(self) -> None:
@@ -213,8 +204,8 @@ class Sender:
         self._turn.leaving.set()
         self._stop_until = self._stop_until or time.monotonic() + STOPS_WITHIN
         while (exchange := self.sending) is not None and time.monotonic() < self._stop_until:
-            if exchange.request.endpoint == "extra-single-image":
-                return  # has no task id, and cannot be interrupted
+            if exchange.request.is_upscale:
+                return
             with suppress(WebUIError):
                 if exchange.job.stop():
                     return

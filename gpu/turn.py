@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from gpu.job import Job, OrphanedJobs
-from gpu.lease import NEVER, Lease
+from gpu.job import Job, orphans
+from gpu.lease import NEVER, Lease, Ticket
 from webui.client import WebUIClient
 from webui.errors import CallTimedOut, Stalled, WebUIError
 from webui.models import State
@@ -33,7 +33,7 @@ class Turn:
 
     Attributes:
         leaving: set when nothing more is to be sent.
-        lost: jobs that may still be at the WebUI though their answer will not come.
+        lost: jobs of ours that may be at the WebUI though nobody waits for them any more.
     """
 
     def __init__(
@@ -47,15 +47,14 @@ class Turn:
         self.lost: list[Job] = []
         self.may_send = may_send
         self._client, self._lease, self._on_wait = client, lease, on_wait
-        self._waited = False  # and nobody was told yet that it is over
+        self._said: str | None = None  # the reason that was told last
         self._idle_at = NEVER  # when the WebUI was last seen without a job, on the monotonic clock
 
     def take(self) -> None:
-        """Wait for the lease, if it is not held, and stop what a dead run left at the WebUI."""
+        """Wait for the lease, if it is not held, and take over what dead runs left at the WebUI."""
         if self._lease is not None and not self._lease.held:
-            self._waited |= self._lease.take()
-            self._idle_at = max(self._idle_at, self._lease.idle_at)
-            OrphanedJobs(lambda _: self._client).look(self._client.base_url)
+            self._idle_at = max(self._idle_at, self._lease.take(self._say_who_paints))
+            self.lost += orphans(lambda _: self._client, self._client.base_url)
 
     def give_back(self) -> None:
         """Let the next run have the GPU."""
@@ -77,11 +76,11 @@ class Turn:
             pass  # the request itself will say what is wrong, with its own retries
         self.may_send()
 
-    def say_it_is_over(self) -> None:
-        """Tell that a wait is over. Called when the request is on the wire: telling takes Prefect some time."""
-        if self._waited and not self.leaving.is_set():  # a cancelled run keeps its own state
-            self._waited = False
-            self._on_wait(None)
+    def say(self, reason: str | None) -> None:
+        """Tell what is waited for; None, that it is over, when the request is on the wire: telling takes some time."""
+        if reason != self._said and not self.leaving.is_set():  # a cancelled run keeps its own state
+            self._said = reason
+            self._on_wait(reason)
 
     def look(self) -> State:
         """What the WebUI does now; remembers when it was idle.
@@ -101,14 +100,10 @@ class Turn:
             WebUIError: the WebUI did not tell.
         """
         for job in list(self.lost):
-            began = time.monotonic()
             while not job.stop():
                 if job.stopping_since is None:  # it waits in the WebUI's queue
-                    began = time.monotonic()
-                    if not self._waited:
-                        self._waited = True
-                        self._on_wait(f"an answer was lost: its job {job.id} has to end at the WebUI first")
-                elif time.monotonic() - began > STOPS_WITHIN:
+                    self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
+                elif time.monotonic() - job.stopping_since > STOPS_WITHIN:
                     # The place for POST /sdapi/v1/server-restart, where the server allows it.
                     raise Stalled(
                         f"{job.id} at {self._client.base_url} was interrupted and still runs after {STOPS_WITHIN:g} s: "
@@ -118,6 +113,9 @@ class Turn:
                     return
             self.lost.remove(job)
             job.close()
+
+    def _say_who_paints(self, holder: Ticket) -> None:
+        self.say(f"the GPU is with the run {holder.name!r} ({holder.run}, process {holder.pid})")
 
     def _wait_for_strangers(self) -> None:
         """Return when the WebUI is idle, or when all that was there before us is done.
@@ -131,9 +129,8 @@ class Turn:
         job = self.look()
         if not job.running:
             return
-        self._waited = True
         ahead, seen = 1 + self._queued_at_the_webui(), {job.job_timestamp}
-        self._on_wait(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
+        self.say(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
         while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
             self.may_send()
             with suppress(CallTimedOut):  # one slow look does not mean that it is done

@@ -77,14 +77,15 @@ class HTTPClient:
         self.base_url = base_url.rstrip("/")
         self.timeouts = timeouts or Timeouts()
         self._session = requests.Session()
-        # Proxies, CA bundle and ~/.netrc are read from the environment once. With `trust_env` requests reads them for
-        # each call (0.5 ms), and lets REQUESTS_CA_BUNDLE win over a session's own CA bundle.
+        # Proxies, CA bundle and ~/.netrc are read once: `trust_env` reads them for each call (0.5 ms), and lets
+        # REQUESTS_CA_BUNDLE win over a session's own CA bundle.
         given = self._session.merge_environment_settings(self.base_url, {}, None, verify, None)
         self._session.proxies, self._session.verify = given["proxies"], given["verify"]
         # As bytes: requests refuses what is not in Latin-1, and repeats it in the error.
-        own = HTTPBasicAuth(user.encode(), password.encode()) if user else None
-        self._session.auth = own or get_netrc_auth(self.base_url)
+        self._session.auth = HTTPBasicAuth(user.encode(), password.encode()) if user else get_netrc_auth(self.base_url)
         self._session.trust_env = False
+        # A WebUI closes the connection after a 500, and resets the next request on it: none is kept then.
+        self._session.hooks["response"].append(lambda r, **_: self.close() if r.status_code >= 500 else None)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=8))
 

@@ -1,7 +1,4 @@
-"""What a WebUI says, typed: checkpoints, progress, and what it tells of a finished picture.
-
-Names and meanings are the API's own. Unknown fields are kept out of the way, not refused: each fork adds some.
-"""
+"""What a WebUI says, typed, under the API's own names. Unknown fields are dropped: each fork adds some."""
 
 from __future__ import annotations
 

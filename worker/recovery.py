@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -27,8 +27,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Failed, Scheduled
 
 from blocks.connection import WebUI
-from gpu.job import OrphanedJobs
+from gpu.job import Job, orphans
 from webui.client import WebUIClient
+from webui.errors import WebUIError
 from worker.prefect_internals import RUN_ID, WORKER_LABEL, WORKER_NAME
 
 RECOVER_EVERY = 2.0  # seconds
@@ -184,12 +185,28 @@ async def _finish_cancel(client: PrefectClient, run: FlowRun, processes: list[ps
             await client.set_flow_run_state(run.id, Cancelled(message="cancelled"), force=True)
 
 
-def orphaned_jobs() -> OrphanedJobs:
-    """What dead runs left at any WebUI, reached with its connection's user and password."""
-    return OrphanedJobs(_client_for)
+class OrphanedJobs:
+    """What dead runs left at any WebUI, to be stopped look by look; ``connect`` makes a client for an address."""
+
+    def __init__(self, connect: Callable[[str], WebUIClient]) -> None:
+        self._connect = connect
+        self._jobs: list[Job] = []
+
+    def look(self) -> int:
+        """Take one step with each; returns how many are left."""
+        self._jobs += orphans(self._connect)
+        for job in list(self._jobs):
+            known = job.stopping_since
+            with contextlib.suppress(WebUIError):  # the next look tries again
+                if job.stop():
+                    self._jobs.remove(job)
+                    job.close()
+            if job.stopping_since != known:
+                logger.warning("interrupted %s at %s: its run is dead", job.id, job.client.base_url)
+        return len(self._jobs)
 
 
-def _client_for(base_url: str) -> WebUIClient:
+def client_for(base_url: str) -> WebUIClient:
     """A client with the user and password of the connection that points there, if one does."""
     for connection in _connections():
         if connection.base_url == base_url:

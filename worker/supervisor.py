@@ -104,7 +104,7 @@ def stop_runs() -> None:
         with contextlib.suppress(psutil.Error):
             process.terminate()
     psutil.wait_procs(runs, timeout=RUNS_END_WITHIN)
-    jobs, deadline = recovery.orphaned_jobs(), time.monotonic() + RUNS_END_WITHIN / 2
+    jobs, deadline = recovery.OrphanedJobs(recovery.client_for), time.monotonic() + RUNS_END_WITHIN / 2
     while jobs.look() and time.monotonic() < deadline:
         time.sleep(recovery.INTERRUPT_AGAIN)
 
@@ -165,7 +165,7 @@ async def _every(seconds: float, look: Callable[[PrefectClient, str, datetime], 
 
 
 async def _interrupt_orphans() -> None:
-    jobs = recovery.orphaned_jobs()
+    jobs = recovery.OrphanedJobs(recovery.client_for)
     while True:
         await asyncio.to_thread(jobs.look)
         await asyncio.sleep(recovery.INTERRUPT_AGAIN)

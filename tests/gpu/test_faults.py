@@ -136,7 +136,7 @@ def test_the_note_of_a_lost_job_stays_until_the_webui_has_told_of_it(
         with pytest.raises((AnswerLost, Unreachable)):
             sender.answer(request)
         assert list(notes.glob("*.json")), "it is at the WebUI still"
-        assert list(orphans()) == [], "and its process lives"
+        assert list(orphans(WebUIClient)) == [], "and its process lives"
         relay.is_cut = False
         server.steps.release()
         assert sender.answer(request).generation.images
@@ -174,8 +174,7 @@ def test_a_job_that_stands_still_is_stopped_and_may_be_tried_once_more(
 def test_a_webui_that_does_not_stop_either_is_said_and_waited_for_no_longer_than_that(
     server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("gpu.turn", "gpu.exchange", "gpu.sender"):
-        monkeypatch.setattr(f"{module}.STOPS_WITHIN", 0.3)
+    monkeypatch.setattr(turns, "STOPS_WITHIN", 0.3)
     arm(server, kind="error", status=500, body={"error": "x"}, path="*/interrupt", times=None)
     client.timeouts = Timeouts(generation=1)
     request = request_for(server, steps=20)
@@ -191,6 +190,7 @@ def test_a_webui_that_does_not_stop_either_is_said_and_waited_for_no_longer_than
         assert server.faults
         server.faults.disarm()
         server.steps.release()
+        assert server.wait_until_idle(PATIENCE)
         assert sender.answer(request_for(server, 2)).generation.images
 
 

@@ -2,12 +2,21 @@
 
 import pytest
 
-from gpu.progress import ALMOST, Countdown, Reading, RequestBar
+from gpu.progress import ALMOST, Reading, RequestBar
 from gpu.request import Request
 
 
 def shown(bar: RequestBar, *readings: tuple[float, int]) -> list[float]:
-    return [round(bar.read(Reading(fraction, jobs=jobs)), 4) for fraction, jobs in readings]
+    told = []
+    for fraction, jobs in readings:
+        bar.read(Reading(fraction, jobs=jobs))
+        told.append(round(bar.shown, 4))
+    return told
+
+
+def left(bar: RequestBar, fraction: float, eta: float | None) -> float | None:
+    bar.read(Reading(fraction, eta))
+    return bar.seconds_left
 
 
 def test_a_step_back_is_ignored() -> None:
@@ -16,7 +25,7 @@ def test_a_step_back_is_ignored() -> None:
 
 @pytest.mark.parametrize("nonsense", [-3.0, 7.0, float("inf")])
 def test_a_reading_is_clamped(nonsense: float) -> None:
-    assert 0 <= RequestBar().read(Reading(nonsense)) <= ALMOST
+    assert 0 <= shown(RequestBar(), (nonsense, 1))[0] <= ALMOST
 
 
 def test_the_bar_is_not_full_before_the_request_has_returned() -> None:
@@ -56,19 +65,19 @@ def test_a_request_tells_which_phases_it_may_have(args: list[object], phases: tu
 
 
 def test_eta_is_none_while_it_is_nonsense() -> None:
-    countdown = Countdown(clock=lambda: 0.0)
-    assert countdown.read(0.01, 1353.0) is None  # a model load
-    assert countdown.read(0.2, -4.0) is None
-    assert countdown.read(0.3, 200_000.0) is None
-    assert countdown.read(0.4, None) is None
-    assert countdown.read(0.5, 6.0) == 6.0
+    bar = RequestBar(clock=lambda: 0.0)
+    assert left(bar, 0.01, 1353.0) is None  # a model load
+    assert left(bar, 0.2, -4.0) is None
+    assert left(bar, 0.3, 200_000.0) is None
+    assert left(bar, 0.4, None) is None
+    assert left(bar, 0.5, 6.0) == 6.0
 
 
 def test_eta_counts_down_between_two_steps() -> None:
     now = [100.0]
-    countdown = Countdown(clock=lambda: now[0])
-    assert countdown.read(0.5, 6.0) == 6.0
+    bar = RequestBar(clock=lambda: now[0])
+    assert left(bar, 0.5, 6.0) == 6.0
     now[0] = 102.0
-    assert countdown.read(0.5, 8.0) == 4.0, "the same step: the WebUI's own estimate rises, ours does not"
+    assert left(bar, 0.5, 8.0) == 4.0, "the same step: the WebUI's own estimate rises, ours does not"
     now[0] = 110.0
-    assert countdown.read(0.5, 9.0) == 0.0
+    assert left(bar, 0.5, 9.0) == 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import time
@@ -19,7 +20,7 @@ from PIL import Image
 from gpu.exchange import Exchange
 from gpu.job import Job
 from gpu.poller import poll
-from gpu.progress import ALMOST, Countdown, Reading, RequestBar
+from gpu.progress import ALMOST, Reading, RequestBar
 from gpu.request import Picture, Request
 from gpu.sender import Sender
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
@@ -281,16 +282,17 @@ def test_no_recorded_run_moves_the_bar_back_or_fills_it_early(path: Path) -> Non
     recording = json.loads(path.read_text())
     for phases in ((1.0,), (1.0, 1.0), (0.0, 1.0)):
         now = [0.0]
-        bar, countdown = RequestBar(phases), Countdown(clock=lambda now=now: now[0])
+        bar = RequestBar(phases, clock=lambda now=now: now[0])
         shown = []
         for entry in recording["timeline"]:
             if entry[0] != "sdapi":
                 continue
             now[0] += 0.1
             body = entry[1]
-            shown.append(bar.read(Reading(body["progress"], jobs=max(1, body["state"]["job_count"]))))
-            eta = countdown.read(body["progress"], body.get("eta_relative", 5.0))
-            assert eta is None or 0 <= eta < 24 * 3600
+            eta = body.get("eta_relative", 5.0)
+            bar.read(Reading(body["progress"], eta, jobs=max(1, body["state"]["job_count"])))
+            shown.append(bar.shown)
+            assert bar.seconds_left is None or 0 <= bar.seconds_left < 24 * 3600
         assert shown
         assert shown == sorted(shown)
         assert shown[-1] <= ALMOST
@@ -304,7 +306,8 @@ def test_adetailers_growth_at_the_embedded_webui(server: EmbeddedWebUI, sender: 
     Image.fromarray(astronaut()[:256, 96:352]).save(folder)
     request = request_for(server, width=256, height=256, steps=4)
     script = {"ADetailer": {"args": [True, True, {"ad_model": "mediapipe_face_full"}]}}
-    init = Picture(path=str(folder), sha256="0", seed=1, index=1, stage="init", width=256, height=256)
+    digest = hashlib.sha256(folder.read_bytes()).hexdigest()
+    init = Picture(path=str(folder), sha256=digest, seed=1, index=1, stage="init", width=256, height=256)
     payload = {**request.payload, "denoising_strength": 0.1, "alwayson_scripts": script}
     asked = request.model_copy(update={"endpoint": "img2img", "payload": payload, "init": init})
     server.steps.step_time = 0.15

@@ -12,23 +12,22 @@ from pathlib import Path
 import pytest
 
 from gpu import job as jobs
-from gpu.job import Job, OrphanedJobs, orphans
+from gpu.job import Job, orphans
 from tests.requesting import PATIENCE, Stranger, until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
+from worker.recovery import OrphanedJobs
 
 PAINTS = """
 import sys
-from contextlib import closing
 from gpu.job import Job
 from webui.client import WebUIClient
 url, task = sys.argv[1:]
 client = WebUIClient(url)
-with closing(Job.create(client, task)) as job:
-    job.mark_sent()
-    print("sent", flush=True)
-    body = {"prompt": "x", "steps": 50, "width": 64, "height": 64, "force_task_id": task}
-    client.txt2img(body)
+Job(client, task).mark_sent()
+print("sent", flush=True)
+body = {"prompt": "x", "steps": 50, "width": 64, "height": 64, "force_task_id": task}
+client.txt2img(body)
 """
 
 
@@ -43,7 +42,7 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
         assert process.stdout.readline() == b"sent\n"
         job = Job(WebUIClient(server.url), task)
         until("it is at the WebUI", lambda: (p := job.client.task_progress(task)).active or p.queued)
-        assert list(orphans()) == [], "its process lives"
+        assert list(orphans(WebUIClient)) == [], "its process lives"
     finally:
         process.kill()
         process.wait()
@@ -53,13 +52,12 @@ def killed_while_painting(server: EmbeddedWebUI, home: Path, task: str) -> None:
 def test_the_job_of_a_killed_process_is_stopped(server: EmbeddedWebUI, client: WebUIClient, home: Path) -> None:
     server.steps.hold()
     killed_while_painting(server, home, "task(dead)")
-    assert list(orphans()) == [(server.url, "task(dead)")]
+    assert list(orphans(WebUIClient, "http://elsewhere:7860")) == []
     left = OrphanedJobs(lambda url: client)
-    assert left.look("http://elsewhere:7860") == 0
     assert left.look() == 1, "interrupted, and looked at again"
     assert server.wait_until_idle(PATIENCE), "stopped though its sampler is held"
-    assert left.look(server.url) == 0
-    assert list(orphans()) == []
+    assert left.look() == 0
+    assert not list((home / "inflight").iterdir())
 
 
 def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
@@ -72,7 +70,7 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
     left = OrphanedJobs(lambda url: client)
     assert left.look() == 1
     assert not server.requests.of("POST", "/sdapi/v1/interrupt")
-    assert [task for _, task in orphans()] == ["task(dead-2)"], "for the next look"
+    assert list(orphans(WebUIClient)) == [], "it is ours now"
     server.steps.advance(3)
     assert stranger.done()
     assert stranger.answer["images"]
@@ -80,7 +78,7 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
     left.look()
     assert server.wait_until_idle(PATIENCE)
     assert left.look() == 0
-    assert list(orphans()) == []
+    assert not list((home / "inflight").iterdir())
 
 
 def test_a_job_that_is_only_decoded_is_not_interrupted(
@@ -104,9 +102,9 @@ def test_a_job_that_is_only_decoded_is_not_interrupted(
 
 
 def test_a_living_requests_note_is_nobodys_orphan(client: WebUIClient, home: Path) -> None:
-    with closing(Job.create(client, "task(alive)")):
+    with closing(Job(client, "task(alive)")) as job:
+        job.mark_sent()
         assert len(list((home / "inflight").glob("*.json"))) == 1
-        assert list(orphans()) == []
         assert OrphanedJobs(lambda url: client).look() == 0
         assert len(list((home / "inflight").glob("*.json"))) == 1
     assert not list((home / "inflight").iterdir())
@@ -116,7 +114,7 @@ LEAVES = """
 import sys
 from gpu.job import Job
 from webui.client import WebUIClient
-Job.create(WebUIClient(sys.argv[1]), "task(gone)")
+Job(WebUIClient(sys.argv[1]), "task(gone)").mark_sent()
 """
 
 
@@ -140,6 +138,10 @@ def test_a_webui_that_is_gone_keeps_the_note(home: Path) -> None:
     note = left_by_a_dead_process("http://127.0.0.1:9", home)
     assert OrphanedJobs(WebUIClient).look() == 1
     assert note.exists()
+
+
+def test_a_note_that_cannot_be_read_is_removed(home: Path) -> None:
+    note = left_by_a_dead_process("http://127.0.0.1:9", home)
     note.write_text("half a n")
-    assert list(orphans()) == []
-    assert not note.exists(), "what cannot be read helps nobody"
+    assert list(orphans(WebUIClient)) == []
+    assert not note.exists()
