@@ -33,9 +33,9 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: setup lint  ## every test
+test: setup lint  ## every test, and each fault of the matrix at one stage
 	@scripts/chromium.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --matrix one
 
 matrix: setup  ## each fault at each stage; writes docs/night.md
 	@$(BIN)/python -m pytest tests/night --matrix all --record

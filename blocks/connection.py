@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationErr
 
 from store.settings import settings
 from webui.client import Timeouts, WebUIClient
+from webui.errors import WebUIError
 
 DEFAULT = "default"
 
@@ -120,6 +122,20 @@ class WebUI(Block):
         )
 
 
+def why_not_ready(client: WebUIClient) -> str:
+    """Why a WebUI could not paint now; empty: it could, or it is merely busy. One that does not answer short calls
+    could not: a run's preflight needs the same lists within the same time."""
+    try:
+        # While it starts, its port is open and some routes answer 404.
+        if not client.checkpoints():
+            return f"{client.base_url} has no checkpoint"
+        client.samplers()
+        client.job_state()
+    except WebUIError as error:
+        return str(error)
+    return ""
+
+
 def saved_webui() -> WebUI | None:
     """The block ``webui/default``; None: there is none.
 
@@ -138,3 +154,22 @@ def saved_webui() -> WebUI | None:
             f"The block webui/{DEFAULT} is not valid: {problems}. Correct it in the Prefect UI (Blocks), "
             "or write it anew: darkroom deploy --webui http://host:7860"
         ) from None
+
+
+def save_webui(webui: WebUI, say: Callable[[str], None]) -> None:
+    """Write the address into ``webui/default``. The block's other fields stay; its password only for the same host."""
+    try:
+        there = saved_webui()
+    except ValueError:
+        there = None  # it cannot be read, and is written anew
+    if there is None:
+        there = webui
+    elif there.base_url == webui.base_url:
+        return
+    elif webui.user or urlsplit(there.base_url)[:2] != urlsplit(webui.base_url)[:2]:
+        if there.user and not webui.user:
+            say("block webui/default: another host does not get the user and password of the last one")
+        there.user, there.password = webui.user, webui.password
+    there.base_url = webui.base_url
+    there.save(DEFAULT, overwrite=True)
+    say(f"block webui/default: {webui.base_url}")

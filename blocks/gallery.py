@@ -109,6 +109,26 @@ class Gallery(Block):
         else:
             write_whole(Path(path), content)
 
+    def check_writable(self) -> None:
+        """Find out before anything is painted whether pictures can be put here.
+
+        A file system block has no way to remove what it has written, so there a file is only looked for: that needs
+        the same address and password.
+
+        Raises:
+            OSError: they can't; says which folder it is, and what to do.
+        """
+        try:
+            if self.file_system:
+                self._read(".probe")
+            else:
+                write_whole(self._local(".probe"), b"").unlink(missing_ok=True)
+        except Exception as error:
+            raise OSError(
+                f"The gallery {self.where('')} cannot be written: {error}. Make room, or mend the folder or the block, "
+                "then Retry"
+            ) from error
+
     def where(self, path: str) -> str:
         """``path`` below the folder, as a person would open it."""
         if self.file_system:
@@ -162,7 +182,7 @@ class Gallery(Block):
         if gallery is not None:
             return gallery
         try:
-            return cls.load(DEFAULT)  # type: ignore[return-value]
+            return cls.load(DEFAULT)  # type: ignore[return-value]  # Prefect types it as Block
         except ValueError:
             return cls(folder=str(settings().gallery))
 

@@ -1,4 +1,4 @@
-"""``darkroom``: up, run, deploy, worker, webui, plan, check.
+"""``darkroom``: up, run, deploy, worker, webui, plan, notify, check.
 
 Prefect is imported inside the commands: its address has to be in the environment before that.
 """
@@ -172,11 +172,11 @@ def deploy(
 ) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
     api = _need_prefect(deployed=False)
-    from deployments.bootstrap import NotReady, bootstrap
+    from deployments.bootstrap import bootstrap
 
     try:
         bootstrap(webui, say, remove_leftovers=remove_leftovers)
-    except (NotReady, ValueError) as error:
+    except (TimeoutError, ValueError) as error:
         complain(error)
         return 1
     say(f"Prefect at {api} knows everything that a job needs.")
@@ -222,6 +222,27 @@ def plan() -> int:
         say(f"{number:4}  {turn.run.name}  ({turn.reason})")
     if not turns:
         say("nothing waits")
+    return 0
+
+
+@app.command
+def notify(
+    *,
+    to: Annotated[str | None, Parameter(help="A webhook's address, or a notification block's slug.")] = None,
+    off: Annotated[bool, Parameter(help="Send no more.", negative=())] = False,
+) -> int:
+    """Send failed runs, an emptied queue and an absent WebUI to where you read it. Safe to repeat."""
+    if (to is None) != off:
+        complain("say where to: darkroom notify --to https://… (or slack-webhook/mine), or stop it: --off")
+        return 2
+    _need_prefect()
+    from cli.notify import NotSent, send_none, send_notices
+
+    try:
+        send_notices(to, say) if to else send_none(say)
+    except (NotSent, ValueError) as error:
+        complain(error)
+        return 1
     return 0
 
 

@@ -12,7 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from deployments.bootstrap import DEPLOYMENT, POOL, workers_online
+from deployments.bootstrap import DEPLOYMENT, POOL
 from store.settings import settings
 from webui.errors import WebUIError
 
@@ -56,12 +56,17 @@ def prefect_findings(api_url: str | None) -> Iterator[Finding]:
 
 
 def _whether_runs_start() -> Iterator[Finding]:
+    from worker.readiness import END_OF_REASON, ON_HOLD  # here, for it takes a second that `darkroom run` need not wait
+
     with get_client(sync_client=True) as client:
-        if client.read_work_pool(POOL).is_paused:
+        pool = client.read_work_pool(POOL)
+        if (pool.description or "").startswith(ON_HOLD):
+            yield False, f"work pool {POOL}: {str(pool.description).partition(END_OF_REASON)[0]}"
+        if pool.is_paused:
             yield False, f"work pool {POOL}: paused. Resume it in the UI, or: prefect work-pool resume {POOL}"
         if client.read_deployment_by_name(DEPLOYMENT).paused:
             yield False, f"deployment {DEPLOYMENT}: paused. Resume it in the UI"
-    workers = workers_online()
+        workers = [one.name for one in client.read_workers_for_work_pool(POOL) if one.status == "ONLINE"]
     yield bool(workers), f"worker: {', '.join(workers) or 'none is online. Run `darkroom worker`'}"
 
 

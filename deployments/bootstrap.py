@@ -7,7 +7,6 @@ prefect.yaml itself changes), a block's fields.
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -15,8 +14,8 @@ from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
-from blocks import connection, gallery
-from blocks.connection import WebUI, saved_webui
+from blocks import gallery
+from blocks.connection import WebUI, save_webui, saved_webui
 from blocks.gallery import Gallery
 from deployments.manifest import Manifest, read_manifest
 from deployments.saved import NotSaved, Say, leftovers, remove, save
@@ -26,11 +25,6 @@ POOL = "gpu"
 LIMIT_SET_LAST = "darkroom_pool_limit"  # name of a Prefect variable
 DEPLOYMENT = "generate/generate"
 ORIGIN = "prefect.yaml"
-READY_WITHIN = 90.0  # seconds; a first start creates the database, and a small machine is slow at it
-
-
-class NotReady(TimeoutError):
-    """Prefect's API did not answer in time."""
 
 
 def bootstrap(webui_url: str | None = None, say: Say = print, *, remove_leftovers: bool = False) -> None:
@@ -43,7 +37,7 @@ def bootstrap(webui_url: str | None = None, say: Say = print, *, remove_leftover
         remove_leftovers: delete deployments that an earlier prefect.yaml named; otherwise they are only said.
 
     Raises:
-        NotReady: the API is not there.
+        TimeoutError: the API did not answer.
         ValueError: prefect.yaml or the WebUI's address is wrong, or the block ``webui/default`` cannot be read.
     """
     manifest, webui = read_manifest(), WebUI.from_settings(webui_url)  # both checked before anything is stored
@@ -54,16 +48,16 @@ def bootstrap(webui_url: str | None = None, say: Say = print, *, remove_leftover
         ensure_deployments(client, manifest, say, remove_leftovers)
 
 
-def wait_for_api(client: SyncPrefectClient, within: float = READY_WITHIN) -> None:
-    """Return when the API answers.
+def wait_for_api(client: SyncPrefectClient, within: float = 90.0) -> None:
+    """Return when the API answers; a server's first start creates its database.
 
     Raises:
-        NotReady: it did not within so many seconds.
+        TimeoutError: it did not within so many seconds.
     """
     deadline = time.monotonic() + within
     while (problem := client.api_healthcheck()) is not None:
         if time.monotonic() > deadline:
-            raise NotReady(
+            raise TimeoutError(
                 f"Prefect's API at {client.api_url} did not answer in {within:g} s ({problem}). "
                 "Is the address in PREFECT_API_URL right, and does the server run?"
             )
@@ -80,28 +74,24 @@ def ensure_pool(client: SyncPrefectClient, say: Say) -> None:
     try:
         pool = client.read_work_pool(POOL)
     except ObjectNotFound:
-        template = ProcessWorker.get_default_base_job_template()
-        client.create_work_pool(
+        pool = client.create_work_pool(
             WorkPoolCreate(
                 name=POOL,
                 type=ProcessWorker.type,
                 description="Runs that need the GPU, one at a time.",
-                base_job_template=template,
+                base_job_template=ProcessWorker.get_default_base_job_template(),
                 concurrency_limit=limit,
             )
         )
-        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
         say(f"work pool {POOL}: created, {limit} at a time")
-        return
-    if pool.concurrency_limit == limit:
-        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
-    elif pool.concurrency_limit is not None and pool.concurrency_limit == Variable.get(LIMIT_SET_LAST):
-        client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=limit))
-        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
-        say(f"work pool {POOL}: {limit} at a time")
-    else:
+    if pool.concurrency_limit not in (limit, Variable.get(LIMIT_SET_LAST, limit)):
         found = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} at a time"
         say(f"work pool {POOL}: {found}, as set in Prefect; set {limit} there to have DARKROOM_LOOKAHEAD decide again")
+    else:
+        if pool.concurrency_limit != limit:
+            client.update_work_pool(POOL, WorkPoolUpdate(concurrency_limit=limit))
+            say(f"work pool {POOL}: {limit} at a time")
+        Variable.set(LIMIT_SET_LAST, limit, overwrite=True)
     if pool.is_paused:
         say(f"work pool {POOL} is paused, and stays so until you resume it")
 
@@ -117,31 +107,12 @@ def ensure_blocks(webui: WebUI | None, say: Say) -> None:
     if webui is None:
         saved_webui()
     else:
-        _save_webui(webui, say)
+        save_webui(webui, say)
     try:
         Gallery.load(gallery.DEFAULT)
     except ValueError:
         Gallery(folder=str(settings().gallery)).save(gallery.DEFAULT)
         say(f"block gallery/default: {settings().gallery}")
-
-
-def _save_webui(webui: WebUI, say: Say) -> None:
-    """Write the address into ``webui/default``. The block's other fields stay; its password only for the same host."""
-    try:
-        there = saved_webui()
-    except ValueError:
-        there = None  # it cannot be read, and is written anew
-    if there is None:
-        there = webui
-    elif there.base_url == webui.base_url:
-        return
-    elif webui.user or urlsplit(there.base_url)[:2] != urlsplit(webui.base_url)[:2]:
-        if there.user and not webui.user:
-            say("block webui/default: another host does not get the user and password of the last one")
-        there.user, there.password = webui.user, webui.password
-    there.base_url = webui.base_url
-    there.save(connection.DEFAULT, overwrite=True)
-    say(f"block webui/default: {webui.base_url}")
 
 
 def ensure_deployments(client: SyncPrefectClient, manifest: Manifest, say: Say, remove_leftovers: bool) -> None:
@@ -173,10 +144,3 @@ def ensure_deployments(client: SyncPrefectClient, manifest: Manifest, say: Say, 
             say(f"deployment {left}: removed")
         else:
             say(f"deployment {left}: not removed, a run of it has not ended")
-
-
-def workers_online() -> list[str]:
-    """Names of the workers that Prefect saw in the pool within their heartbeat."""
-    with get_client(sync_client=True) as client:
-        workers = client.read_workers_for_work_pool(POOL)
-    return [worker.name for worker in workers if worker.status == "ONLINE"]

@@ -16,14 +16,7 @@ from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterId,
-    DeploymentFilterTags,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
 from prefect.client.schemas.objects import TERMINAL_STATES
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -62,10 +55,9 @@ def remove(client: SyncPrefectClient, name: str) -> bool:
     too, and without its deployment no worker can start a run.
     """
     deployment = client.read_deployment_by_name(name)
-    unended = FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES))
     runs = client.read_flow_runs(
-        deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
-        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=unended)),
+        deployment_filter=DeploymentFilter.model_validate({"id": {"any_": [deployment.id]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"not_any_": TERMINAL_STATES}}}),
     )
     if any(not run.auto_scheduled or run.run_count for run in runs):
         return False
@@ -148,7 +140,7 @@ def _digest(said: Any) -> str:
 
 
 def _tagged(client: SyncPrefectClient, tag: str) -> dict[str, DeploymentResponse]:
-    wanted = DeploymentFilter(tags=DeploymentFilterTags(all_=[tag]))
+    wanted = DeploymentFilter.model_validate({"tags": {"all_": [tag]}})
     found: list[DeploymentResponse] = []
     while page := client.read_deployments(deployment_filter=wanted, offset=len(found)):
         found += page

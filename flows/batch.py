@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
 from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
@@ -14,11 +13,10 @@ from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
 from flows.log import BatchIncomplete, hide_expected_tracebacks
-from flows.pipeline import Pipeline, sender_to
-from tasks.preflight import preflight
-from tasks.publish import Published, contact_sheet, publish
+from flows.pipeline import look_up, make
+from tasks.publish import Published
 from tasks.stage import Item
-from tasks.status import RESULTS, due_at, this_run
+from tasks.status import RESULTS, this_run
 
 
 @flow(name="batch", flow_run_name="{name}", persist_result=True, result_serializer="json", result_storage=RESULTS)
@@ -39,50 +37,16 @@ def batch(
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
-    run_id, started = str(this_run().id), due_at()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
 
-    webui = WebUI.chosen(webui)
-    jobs = freeze_inputs(jobs, run_id)
-    items = preflight(jobs, webui.get_client())
-    published: list[tuple[Item, list[Published]]] = []
-
-    def publish_item(item: Item) -> None:
-        """As soon as an item is through its stages; the GPU is on the next one by then."""
-        about = {"flow_run": run_id, "job": item.job.name, "webui": webui.base_url}
-        where = publish(item.pictures, into, job=item.job.name, run=run_id, started=started, about=about)
-        published.append((item, where))
-
-    with sender_to(webui) as sender:
-        pipeline = Pipeline(items, sender, tolerant=True, on_done=publish_item)
-        pipeline.start()
-        into = Gallery.chosen(gallery)
-        pipeline.run()
-
-    paths = [where for _, wheres in published for where in wheres]
-    pictures = [picture for item, _ in published for picture in item.pictures]
-    rows = [row(number, item) for number, item in enumerate(items, start=1)]
-    pipeline.progress.flush()
-    contact_sheet(name, pictures, paths)
-    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
-    create_table_artifact(rows, key="batch", description=f"{len(items)} jobs of {name}")
+    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
+    items = look_up(freeze_inputs(jobs, str(this_run().id)), webui, gallery)
+    make(name, items, webui, gallery, tolerant=True)
     report_failures(items)
-    return paths
-
-
-def row(number: int, item: Item) -> dict[str, Any]:
-    """An item's line in the batch's table."""
-    return {
-        "#": number,
-        "job": item.job.name,
-        "checkpoint": item.job.checkpoint,
-        "pictures": 0 if item.error else len(item.pictures),
-        "at the WebUI": round(sum(picture.seconds for picture in item.pictures), 1),
-        "error": str(item.error or "")[:300],
-    }
+    return [published for item in items for _, published in sorted(item.published.items())]
 
 
 def report_failures(items: list[Item]) -> None:

@@ -6,17 +6,16 @@ import sys
 from pathlib import Path
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
-from flows.pipeline import Pipeline, sender_to
-from tasks.preflight import JobRefused, preflight
-from tasks.publish import Published, contact_sheet, publish
-from tasks.status import RESULTS, due_at, this_run
+from flows.pipeline import look_up, make
+from tasks.preflight import JobRefused
+from tasks.publish import Published
+from tasks.status import RESULTS, this_run
 
 
 @flow(
@@ -31,26 +30,15 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
-    run_id, started = str(this_run().id), due_at()
-    webui = WebUI.chosen(webui)
-    [job] = freeze_inputs([job], run_id)
-    [item] = preflight([job], webui.get_client())
+    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
+    [job] = freeze_inputs([job], str(this_run().id))
+    [item] = look_up([job], webui, gallery)
     if item.error:
         raise JobRefused(f"{webui.base_url} would have painted something else: {item.error}")
-
-    with sender_to(webui) as sender:
-        pipeline = Pipeline([item], sender)
-        pipeline.start()
-        gallery = Gallery.chosen(gallery)  # Prefect takes its time to tell, and the GPU need not wait for it
-        pipeline.run()
-
-    about = {"flow_run": run_id, "job": job.name, "webui": webui.base_url, "timings": pipeline.timings}
-    published = publish(item.pictures, gallery, job=job.name, run=run_id, started=started, about=about)
-    # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
-    pipeline.progress.flush()
-    contact_sheet(job.name, item.pictures, published)
-    create_table_artifact(pipeline.timings, key="timings", description="Seconds per stage")
-    return published
+    make(job.name, [item], webui, gallery)
+    if item.error:
+        raise item.error
+    return [published for _, published in sorted(item.published.items())]
 
 
 def main() -> int:

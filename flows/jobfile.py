@@ -17,8 +17,7 @@ import yaml
 from pydantic import ValidationError
 
 from flows.job import GenerationJob, explain
-from store.files import write_whole
-from store.inputs import SCHEME, place, stored
+from store.inputs import SCHEME, put, stored
 
 MOST_JOBS = 10_000
 
@@ -67,10 +66,7 @@ def keep_jobs(file: str) -> str:
     if file.startswith(SCHEME):
         return file
     content = "".join(json.dumps(job.parameters()) + "\n" for job in read_jobs(file)).encode()
-    name = f"{hashlib.sha256(content).hexdigest()}.jsonl"
-    if not place(name).exists():
-        write_whole(place(name), content)
-    return SCHEME + name
+    return put(f"{hashlib.sha256(content).hexdigest()}.jsonl", content)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

@@ -64,6 +64,10 @@ class Exchange:
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
 
+    @property
+    def failed(self) -> bool:
+        return self.answer.done() and self.answer.exception() is not None
+
     def result(self) -> Answer:
         """Wait for the answer, for as long as there is progress.
 

@@ -18,10 +18,11 @@ from gpu.progress import Pace, Reading
 from store.locks import Held, hold
 from store.settings import settings
 from webui.client import WebUIClient
-from webui.errors import CallFailed, CallTimedOut, NotFound
-from webui.models import ProgressInfo
+from webui.errors import CallFailed, CallTimedOut, NotFound, WebUIError
+from webui.models import ProgressInfo, State
 
 QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
+DECODES_WITHIN = 10.0  # seconds from a job's last step to its end, for a large picture
 KNOWN_WITHIN = 1.0  # seconds from sending, within which a WebUI knows a task id (unless its threads are starved)
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Job:
         self.pace = pace or Pace()
         self.awaited = self.interrupted = False
         self.stopping_since: float | None = None
+        self._decoding_since: float | None = None
         self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
         self._lock = lock  # of the note
 
@@ -106,9 +108,10 @@ class Job:
 
         To be repeated until it is: a job in the WebUI's queue cannot be interrupted, and an interrupt is lost when it
         comes before its job begins. When a look shows that ours was accepted no other is sent, for it would hit the
-        next job. Whose job runs is asked just before each interrupt. What remains: our job may end by itself between
-        that answer and the interrupt (some milliseconds), which then hits the job after it; or, where the answer is
-        slow, between the work's end and the arrival of its picture.
+        next job. Whose job runs is asked just before each interrupt. When its last step is done none is sent: what is
+        left can't be stopped. What remains: our job may go from before its last step to its end between that look and
+        the interrupt (some milliseconds), which then hits the job after it; or, where the answer is slow, between the
+        work's end and the arrival of its picture.
 
         Where a WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
         guess would cost a stranger's picture, a right one saves only the rest of ours.
@@ -121,6 +124,7 @@ class Job:
                 state = self.client.job_state().state
                 if state.interrupted or not state.running:
                     return not state.running
+            decodes = self._only_decodes()
             try:
                 ours = self.client.task_progress(self.id, timeout=QUICK_LOOK)
                 if not ours.active:
@@ -128,6 +132,8 @@ class Job:
             except CallTimedOut:
                 if not self._must_be_running():
                     raise
+            if decodes:
+                return False
             self.stopping_since = self.stopping_since or time.monotonic()
             asked = time.monotonic()
             with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
@@ -139,6 +145,17 @@ class Job:
             return False
         except NotFound:
             return True
+
+    def _only_decodes(self) -> bool:
+        """Whether the last step of whatever runs is done, for no longer than decoding may take."""
+        state = State()
+        with suppress(WebUIError):  # a cancel does not wait for an answer that is slow
+            state = self.client.job_state(timeout=QUICK_LOOK).state
+        if state.job_no + 1 < state.job_count or not state.sampling_step >= state.sampling_steps - 1 > 0:
+            self._decoding_since = None
+            return False
+        self._decoding_since = self._decoding_since or time.monotonic()
+        return time.monotonic() - self._decoding_since < DECODES_WITHIN
 
     def _must_be_running(self) -> bool:
         """Told without the progress route: sent a while ago, unanswered, and not in the WebUI's own queue."""

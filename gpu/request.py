@@ -41,17 +41,20 @@ class Picture(BaseModel):
     note: str = ""
 
     def read(self) -> bytes:
-        """The file's bytes.
+        """The file's bytes, when they are the ones that were written.
 
         Raises:
-            FileNotFoundError: somebody removed it; says what to do.
+            OSError: somebody removed or changed the file.
         """
         try:
-            return Path(self.path).read_bytes()
+            content = Path(self.path).read_bytes()
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{self.path} ({self.stage}, seed {self.seed}) was made and is gone: run the job again as a new run"
-            ) from None
+            content = b""
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            what = "is damaged" if content else "is gone"
+            todo = "queue the job again with its file" if self.stage == "init" else "Retry paints it again"
+            raise OSError(f"{self.path} ({self.stage}, seed {self.seed}) {what}: {todo}")
+        return content
 
     @property
     def sidecar(self) -> Path:

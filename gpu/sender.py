@@ -42,6 +42,7 @@ class Sender:
         lease: taken before the first request; None where nobody else is on this host.
         made: whether a request's pictures exist already, so that nothing is sent ahead that need not be made.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
+        may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
     """
 
     def __init__(
@@ -52,11 +53,12 @@ class Sender:
         lease: Lease | None = None,
         made: Callable[[Request], bool] = lambda request: False,
         on_wait: Callable[[str | None], None] = lambda reason: None,
+        may_send: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
         self.run = run
         self.is_made = made
-        self._turn = Turn(client, lease, on_wait)
+        self._turn = Turn(client, lease, on_wait, may_send)
         self._plan: list[Request] = []
         self._final = False
         self._exchanges: dict[str, Exchange] = {}  # by digest: prepared, sent, or back and not asked for yet
@@ -108,8 +110,14 @@ class Sender:
             self._send(first).sent.wait(NEXT_IS_SENT_WITHIN)
 
     def is_sent(self, request: Request) -> bool:
-        """Whether ``request`` is at the WebUI, or back and not asked for yet."""
-        return request.digest in self._exchanges and self._exchanges[request.digest].started
+        """Whether ``request`` is on its way to the WebUI or there, or back and not asked for yet."""
+        exchange = self._exchanges.get(request.digest)
+        return exchange is not None and exchange.started and not exchange.failed
+
+    def check_may_send(self, request: Request) -> None:
+        """Raise what ``may_send`` raises, where ``request`` is still to be sent."""
+        if not self.is_made(request) and not self.is_sent(request):
+            self._turn.may_send()
 
     def answer(self, request: Request) -> Answer:
         """The WebUI's answer to ``request``; blocks until it is there.

@@ -29,15 +29,23 @@ class Turn:
     Args:
         lease: None where nobody else is on this host.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
+        may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
 
     Attributes:
         leaving: set when nothing more is to be sent.
         lost: jobs of ours that may be at the WebUI though nobody waits for them any more.
     """
 
-    def __init__(self, client: WebUIClient, lease: Lease | None, on_wait: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        client: WebUIClient,
+        lease: Lease | None,
+        on_wait: Callable[[str | None], None],
+        may_send: Callable[[], None] = lambda: None,
+    ) -> None:
         self.leaving = threading.Event()
         self.lost: list[Job] = []
+        self.may_send = may_send
         self._client, self._lease, self._on_wait = client, lease, on_wait
         self._said: str | None = None  # the reason that was told last
         self._idle_at = NEVER  # when the WebUI was last seen without a job, on the monotonic clock
@@ -66,6 +74,7 @@ class Turn:
             raise
         except WebUIError:
             pass  # the request itself will say what is wrong, with its own retries
+        self.may_send()
 
     def say(self, reason: str | None) -> None:
         """Tell what is waited for; None, that it is over, when the request is on the wire: telling takes some time."""
@@ -91,10 +100,12 @@ class Turn:
             WebUIError: the WebUI did not tell.
         """
         for job in list(self.lost):
+            began = time.monotonic()
             while not job.stop():
                 if job.stopping_since is None:  # it waits in the WebUI's queue
+                    began = time.monotonic()
                     self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
-                elif time.monotonic() - job.stopping_since > STOPS_WITHIN:
+                elif time.monotonic() - began > STOPS_WITHIN:
                     # The place for POST /sdapi/v1/server-restart, where the server allows it.
                     raise Stalled(
                         f"{job.id} at {self._client.base_url} was interrupted and still runs after {STOPS_WITHIN:g} s: "
@@ -123,6 +134,7 @@ class Turn:
         ahead, seen = 1 + self._queued_at_the_webui(), {job.job_timestamp}
         self.say(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
         while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
+            self.may_send()
             with suppress(CallTimedOut):  # one slow look does not mean that it is done
                 job = self._client.job_state().state
                 seen.add(job.job_timestamp)

@@ -47,9 +47,18 @@ def keep(file: str, *, beside: Path | None = None) -> str:
     except Exception as error:
         raise ValueError(f"{file}: not a picture that can be read ({error})") from None
     name = f"{hashlib.sha256(content).hexdigest()}.{ending}"
-    if not place(name).exists():
-        write_whole(place(name), content)
+    return put(name, content)
+
+
+def put(name: str, content: bytes) -> str:
+    """Write a file of the store; returns its reference. One that is there counts as new: it is not removed as old."""
+    place(name).touch() if place(name).exists() else write_whole(place(name), content)
     return SCHEME + name
+
+
+def references(text: str) -> set[str]:
+    """The names of the store's files to which a text, such as a job's parameters, refers."""
+    return set(re.findall(SCHEME + r"([0-9A-Za-z]+\.[0-9a-z]+)", text))
 
 
 def is_outside(file: str) -> bool:

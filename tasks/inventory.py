@@ -23,14 +23,17 @@ class Inventory:
 
     Attributes:
         problems: what is missing, as sentences for a person; the caller empties it for each job.
-        forge: whether the WebUI is Forge, and not AUTOMATIC1111.
     """
 
     def __init__(self, client: WebUIClient) -> None:
         self.client = client
         self.problems: list[str] = []
         self._lists: dict[str, Any] = {}
-        self.forge = client.is_forge()
+
+    @property
+    def forge(self) -> bool:
+        """Whether the WebUI is Forge, and not AUTOMATIC1111."""
+        return bool(self.have("is_forge"))
 
     def checkpoint(self, name: str) -> Checkpoint | None:
         """The checkpoint that ``name`` means; files that are new to the WebUI are found by a refresh."""

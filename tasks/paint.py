@@ -1,7 +1,8 @@
 """From an answer to pictures on disk, and nothing believed because of a 200.
 
-Each request is a task run of its own, and its result a small reference to files that are already written whole: a
-retried run resumes at the picture that failed, and a crash loses at most the one on the GPU.
+Each request is a task run of its own. Its pictures are written whole, each with a JSON beside it that holds its hash:
+these files say what is done, so a retried run resumes at the picture that failed, and a crash loses at most the one
+on the GPU.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import hashlib
 import io
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from prefect import Task
+from prefect import Task, get_run_logger
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from gpu.request import Picture, Request
@@ -29,12 +31,9 @@ from webui.errors import BrokenImage, WrongCheckpoint, WrongImages, is_transient
 from webui.models import Generation
 
 RETRIES = 3
+WRITABLE_WITHIN = 300.0  # seconds for which a painted picture waits for a folder that cannot be written
+WRITE_AGAIN_EVERY = 1.0  # seconds
 ENCODED = re.compile(r"(data:[\w/+.-]+;base64,)?[A-Za-z0-9+/\s]{256,}={0,2}\s*")  # a picture; no prompt has no comma
-
-
-def same_request(context: TaskRunContext, parameters: dict[str, Any]) -> str:
-    """A task's cache key: this flow run and everything that decides the pixels. A retry of the run finds it."""
-    return f"{context.task_run.flow_run_id}-{parameters['request'].digest}"
 
 
 def is_retryable(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
@@ -54,9 +53,8 @@ RETRYING: dict[str, Any] = {
 }
 PAINTING: dict[str, Any] = RETRYING | {
     "task_run_name": "{request.title}",
-    "cache_key_fn": same_request,
-    "persist_result": True,
-    "result_serializer": "json",
+    "cache_policy": NO_CACHE,  # Prefect's cache knows nothing of the files; see kept()
+    "persist_result": False,
 }
 
 
@@ -67,9 +65,19 @@ def place(request: Request, number: int, run: str | None = None) -> Path:
     return settings().runs / run / name
 
 
-def is_painted(request: Request, run: str) -> bool:
-    """Whether all of a request's pictures are on disk, so that a retried ``run`` need not send it."""
-    return all(place(request, number, run).with_suffix(".json").exists() for number in range(len(request.seeds)))
+def kept(request: Request, run: str) -> list[Picture]:
+    """A request's pictures as an earlier attempt of ``run`` left them; none where one is missing or damaged."""
+    pictures = []
+    for number in range(len(request.seeds)):
+        path = place(request, number, run)
+        try:
+            about = json.loads(path.with_suffix(".json").read_bytes())
+            picture = Picture(path=str(path), **about["picture"])
+            picture.read()
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+        pictures.append(picture)
+    return pictures
 
 
 def checked(request: Request, generation: Generation) -> list[bytes]:
@@ -113,6 +121,26 @@ def _size(request: Request, content: bytes) -> tuple[int, int]:
         raise BrokenImage(f"{request.title} came back broken ({error}): {len(content)} bytes") from error
 
 
+def write_patiently(answer: Answer, number: int, content: bytes, *, infotext: str, note: str) -> Picture:
+    """As :func:`write`; where the folder cannot be written just now, nothing that was painted is lost at once.
+
+    Raises:
+        OSError: it could not be written within five minutes.
+    """
+    deadline, told = time.monotonic() + WRITABLE_WITHIN, False
+    while True:
+        try:
+            return write(answer, number, content, infotext=infotext, note=note)
+        except OSError as error:
+            said = f"{answer.request.title} is painted and cannot be written into {settings().runs}: {error}"
+            if time.monotonic() > deadline:
+                raise OSError(f"{said}. Make room or mend the folder, then Retry") from error
+            if not told:
+                get_run_logger().warning("waiting for %d s at most: %s", WRITABLE_WITHIN, said)
+                told = True
+            time.sleep(WRITE_AGAIN_EVERY)
+
+
 def write(answer: Answer, number: int, content: bytes, *, infotext: str, note: str) -> Picture:
     """Write the ``number``-th picture (from 0) of an answer, with its infotext, and beside it all that made it."""
     request, info = answer.request, answer.generation.info
@@ -133,7 +161,7 @@ def write(answer: Answer, number: int, content: bytes, *, infotext: str, note: s
         seconds=round(answer.seconds, 3),
         note=note,
     )
-    # Last, because is_painted takes it as the sign that the picture is whole.
+    # Last, because it says that the picture is whole.
     write_whole(picture.sidecar, json.dumps(_provenance(answer, picture, infotext), indent=1).encode())
     return picture
 

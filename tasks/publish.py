@@ -1,24 +1,19 @@
-"""Finished pictures into the gallery, with all that made them, and a contact sheet for the Prefect UI."""
+"""Finished pictures into the gallery, each as soon as it is through, with all that made it."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-from prefect.artifacts import create_markdown_artifact
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
 from gpu.request import Picture
-
-THUMBNAIL = 192  # pixels a side
-COLUMNS = 3  # what fits beside the panel of a Prefect page
-SHEET = 48  # thumbnails in one contact sheet: about 10 KB each, and Prefect's database holds them
+from store.settings import settings
 
 
 class Published(BaseModel):
@@ -29,65 +24,78 @@ class Published(BaseModel):
     stage: str
     checkpoint: str = ""
     note: str = ""
+    index: int = 1
 
 
-def publish(
-    pictures: list[Picture], gallery: Gallery, *, job: str, run: str, started: datetime, about: dict[str, Any]
-) -> list[Published]:
-    """Put the pictures into the gallery, each with a JSON beside it; returns where they are.
+class NotPublished(RuntimeError):
+    """The gallery did not take a picture; it is kept, and a retry puts it there without painting anything."""
+
+
+class Publisher:
+    """Puts the pictures of a run into the gallery, in order, in a thread of its own: the GPU never waits for it.
+
+    What is published stands in a file of the run, so that a retry need not do it again, whatever became of the
+    pictures meanwhile. Without that file it is done once more, under the same names: nothing is there twice.
 
     Args:
-        job, run, started: for the names; ``started`` is local time, the same on a retry.
-        about: what stands in every JSON besides the picture's own history (flow run, timings, WebUI).
+        run: the flow run's id.
+        started: for the names; in local time, the same on a retry.
+        webui: the address, for the JSON beside each picture.
     """
-    published = []
-    for picture in pictures:
-        name = gallery.name(
-            date=started.strftime("%Y-%m-%d"),
-            time=started.strftime("%H-%M-%S"),
+
+    def __init__(self, gallery: Gallery, *, run: str, started: datetime, webui: str) -> None:
+        self.gallery, self._run, self._started, self._webui = gallery, run, started, webui
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publish")
+
+    def put(self, picture: Picture, *, job: str, key: str) -> Future[Published]:
+        """Have a picture published; ``job`` is its job's name, ``key`` what tells that from the run's other jobs."""
+        return self._thread.submit(self._put, picture, job, key)
+
+    def close(self) -> None:
+        """Wait until everything is published."""
+        self._thread.shutdown(wait=True)
+
+    def _put(self, picture: Picture, job: str, key: str) -> Published:
+        name = self.gallery.name(
+            date=self._started.strftime("%Y-%m-%d"),
+            time=self._started.strftime("%H-%M-%S"),
             job=job,
             seed=picture.seed,
             stage=picture.stage,
             index=f"{picture.index:04}",
             checkpoint=picture.checkpoint or "unknown",
-            run=run[:8],
+            run=self._run[:8],
         )
-        path = gallery.put(f"{name}.png", picture.read())
-        history = json.loads(picture.sidecar.read_text())
-        gallery.put_beside(path, json.dumps(history | about, indent=1).encode())
-        published.append(
-            Published(
-                path=path, seed=picture.seed, stage=picture.stage, checkpoint=picture.checkpoint, note=picture.note
-            )
-        )
-    return published
+        try:
+            history = json.loads(picture.sidecar.read_bytes())
+            path = self.gallery.put(f"{name}.png", picture.read())
+            about = {"flow_run": self._run, "job": job, "webui": self._webui}
+            self.gallery.put_beside(path, json.dumps(history | about, indent=1).encode())
+        except OSError as error:
+            raise NotPublished(
+                f"{picture.path} is made, but the gallery {self.gallery.where('')} did not take it: {error}. "
+                "Make room or mend the folder, then Retry: nothing is painted again"
+            ) from error
+        fields: dict[str, Any] = picture.model_dump(include=set(Published.model_fields) - {"path"})
+        published = Published(path=path, **fields)
+        with suppress(OSError):  # a retry then publishes it again, which changes nothing
+            _note(self._run).parent.mkdir(parents=True, exist_ok=True)
+            with _note(self._run).open("a") as file:
+                file.write(f"\n{json.dumps([key, published.model_dump()])}")
+        return published
 
 
-def contact_sheet(job: str, pictures: list[Picture], published: list[Published]) -> None:
-    """A markdown artifact: thumbnails, seeds and where each picture is."""
-    cells = [
-        f"![{where.path}]({_thumbnail(picture.read())})<br>seed {picture.seed}"
-        + (f"<br>{picture.note}" if picture.note else "")
-        for picture, where in zip(pictures[:SHEET], published, strict=False)
-    ]
-    width = min(COLUMNS, max(1, len(cells)))
-    rows = [cells[start : start + width] for start in range(0, len(cells), width)]
-    sheet = [f"# {job}", "", "|" + " |" * width, "|" + "---|" * width]
-    sheet += ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
-    if len(pictures) > SHEET:
-        sheet.append(f"\n… and {len(pictures) - SHEET} more.")
-    sheet += ["", *(f"- [{where.path}]({_link(where.path)}) · seed {where.seed}" for where in published)]
-    create_markdown_artifact("\n".join(sheet), key="contact-sheet", description=f"{len(pictures)} pictures of {job}")
+def published_before(run: str) -> dict[str, dict[int, Published]]:
+    """What earlier attempts of a run have published: by the job's key and the picture's index."""
+    found: dict[str, dict[int, Published]] = {}
+    with suppress(OSError):
+        for line in _note(run).read_text().splitlines():
+            with suppress(ValueError):  # an empty line, or one that was cut short when the process died
+                key, fields = json.loads(line)
+                one = Published.model_validate(fields)
+                found.setdefault(key, {})[one.index] = one
+    return found
 
 
-def _thumbnail(content: bytes) -> str:
-    with Image.open(io.BytesIO(content)) as image:
-        small = image.convert("RGB")
-        small.thumbnail((THUMBNAIL, THUMBNAIL))
-    encoded = io.BytesIO()
-    small.save(encoded, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
-
-
-def _link(path: str) -> str:
-    return Path(path).as_uri() if Path(path).is_absolute() else path
+def _note(run: str) -> Path:
+    return settings().home / "published" / f"{run}.jsonl"

@@ -16,8 +16,10 @@ from gpu.request import Picture, Request
 from gpu.sender import Sender
 from tasks.form import LARGEST_RESULT
 from tasks.inventory import Inventory
-from tasks.paint import PAINTING, checked, write
+from tasks.paint import PAINTING, checked, kept, write_patiently
+from tasks.publish import Published
 from tasks.sampling import Sampling, fixed_fields
+from tasks.status import this_run
 from webui.models import Checkpoint, ImageInfo
 
 F = TypeVar("F")
@@ -69,7 +71,12 @@ class Step(Generic[F]):
 class Item:
     """One job on its way through its stages.
 
-    ``checkpoints`` are the WebUI's own, by the names that the job gives; ``error`` says why the job goes no further.
+    Attributes:
+        key: what tells the job from the run's other ones, and from itself with other settings.
+        checkpoints: the WebUI's own, by the names that the job gives.
+        pictures: how far each picture is that is not published yet.
+        published: the pictures that are in the gallery, by their index.
+        error: why the job goes no further.
     """
 
     job: Job
@@ -77,11 +84,32 @@ class Item:
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     forge: bool = True
     pictures: list[Picture] = field(default_factory=list)
+    key: str = ""
+    published: dict[int, Published] = field(default_factory=dict)
     error: Exception | None = None
+    _kept: dict[str, list[Picture]] = field(default_factory=dict)
 
     def step(self, stage: Stage[Any]) -> Step[Any] | None:
         """The job's step of ``stage``; None where it has none, or where it failed before."""
         return next((step for step in self.steps if step.stage is stage and self.error is None), None)
+
+    def requests(self, step: Step[Any]) -> list[Request]:
+        """What a step asks of the WebUI for the pictures that are not published yet."""
+        if len(self.published) == self.job.total:
+            return []
+        requests = step.stage.requests(step, self)
+        return [one for one in requests if not all(one.first + n in self.published for n in range(len(one.seeds)))]
+
+    def kept(self, request: Request) -> list[Picture]:
+        """The request's pictures of an earlier attempt of this run; none where it has to be painted."""
+        if request.digest not in self._kept:
+            self._kept[request.digest] = kept(request, str(this_run().id))
+        return self._kept[request.digest]
+
+    def advance(self, pictures: list[Picture]) -> None:
+        """These pictures have come a stage further."""
+        by_index = {one.index: one for one in [*self.pictures, *pictures] if one.index not in self.published}
+        self.pictures = [by_index[index] for index in sorted(by_index)]
 
     def checkpoint(self, step: Step[Any]) -> Checkpoint | None:
         """The checkpoint that paints ``step``; None where none is needed."""
@@ -169,21 +197,21 @@ class Stage(ABC, Generic[F]):
         pictures = []
         for number, content in enumerate(images):
             note, text = self.note(request, content), self.infotext(request, texts[number])
-            picture = write(answer, number, content, infotext=text, note=note)
+            picture = write_patiently(answer, number, content, infotext=text, note=note)
             told = f" ({picture.note})" if picture.note else ""
             get_run_logger().info("%s in %.1f s: %s%s", request.title, answer.seconds, picture.path, told)
             pictures.append(picture)
         return pictures
 
     def requests(self, step: Step[F], item: Item) -> list[Request]:
-        """What the stage asks of the WebUI: one request for each of the job's pictures so far."""
-        same = {"stage": self.name, "endpoint": self.endpoint, "of": len(item.pictures)}
+        """What the stage asks of the WebUI: one request for each of the job's pictures under way."""
+        same = {"stage": self.name, "endpoint": self.endpoint, "of": item.job.total}
         same["checkpoint"] = item.checkpoint(step)
         requests = []
-        for number, picture in enumerate(item.pictures):
-            own = {"first": number + 1, "seeds": (picture.seed,), "size": (picture.width, picture.height)}
+        for picture in item.pictures:
+            own = {"first": picture.index, "seeds": (picture.seed,), "size": (picture.width, picture.height)}
             own["init"] = picture
-            requests.append(Request(**same | own | self.fields(step, item, number, picture)))
+            requests.append(Request(**same | own | self.fields(step, item, picture.index - 1, picture)))
         return requests
 
 

@@ -16,17 +16,19 @@ from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
 # From the lowest to the highest, each with the lines that it may have at most. A room may import those below it.
+# Those above 600 and blocks, deployments have grown by what keeps a night going: waiting, handing back, resuming,
+# telling a hang from slow work, tidying up.
 BUDGETS = {
     "webui": 850,  # without webui/embedded
     "store": 250,
-    "gpu": 850,
-    "blocks": 330,
-    "tasks": 1200,
-    "flows": 850,
-    "deployments": 350,
-    "services": 550,
-    "worker": 1000,
-    "cli": 620,
+    "gpu": 1220,
+    "blocks": 400,
+    "tasks": 1620,
+    "flows": 1260,
+    "deployments": 400,
+    "services": 700,
+    "worker": 1600,
+    "cli": 800,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

@@ -28,11 +28,14 @@ def test_the_entrypoint_is_a_flow_named_like_its_function(entry: Any) -> None:
 @pytest.mark.parametrize(("entry", "schedule"), SCHEDULES, ids=lambda one: getattr(one, "slug", ""))
 def test_a_schedule_is_off_and_its_deployment_holds_a_whole_job(entry: Any, schedule: Any) -> None:
     assert not schedule.active
+    if entry.name == "tidy":
+        assert entry.parameters["dry_run"] is True
+        return
     assert GenerationJob.model_validate(entry.parameters["job"]).name == entry.name == schedule.slug
 
 
-def test_the_forms_have_no_schedule() -> None:
-    assert {entry.name for entry, _ in SCHEDULES} == {"nightly", "every-six-hours", "first-monday"}
+def test_of_the_forms_only_tidy_has_a_schedule() -> None:
+    assert {entry.name for entry, _ in SCHEDULES} == {"nightly", "every-six-hours", "first-monday", "tidy"}
 
 
 def test_the_examples_show_each_kind_of_schedule_and_a_time_zone() -> None:

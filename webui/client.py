@@ -68,10 +68,10 @@ class WebUIClient(HTTPClient):
         body = self._call("POST", "/internal/progress", json=asked, timeout=timeout or self.timeouts.progress)
         return self._parse(TaskProgress, "/internal/progress", body)
 
-    def job_state(self, *, skip_current_image: bool = True) -> ProgressInfo:
+    def job_state(self, *, skip_current_image: bool = True, timeout: float | None = None) -> ProgressInfo:
         """``GET /sdapi/v1/progress``, idle or not."""
         params = {"skip_current_image": str(skip_current_image).lower()}
-        body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=self.timeouts.progress)
+        body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=timeout or self.timeouts.progress)
         return self._parse(ProgressInfo, "/sdapi/v1/progress", body)
 
     def pending_tasks(self) -> list[str]:
@@ -129,10 +129,11 @@ class WebUIClient(HTTPClient):
         return self._list(Names, "/sdapi/v1/sd-modules" if self.is_forge() else "/sdapi/v1/sd-vae")
 
     def is_forge(self) -> bool:
-        """Whether this is Forge, which has ``sd-modules`` where AUTOMATIC1111 has ``sd-vae``."""
+        """Whether this is Forge, not AUTOMATIC1111; a NotFound where it looks like neither, as while it starts."""
         try:
             self._call("GET", "/sdapi/v1/sd-modules")
         except NotFound:
+            self._call("GET", "/sdapi/v1/sd-vae")
             return False
         return True
 

@@ -160,9 +160,8 @@ def from_status(asked: str, status: int, body: object) -> CallFailed:
     """
     said = str(body)
     if isinstance(body, dict):
-        said = ": ".join(str(body[key]) for key in ("error", "message") if body.get(key)) or str(
-            body.get("detail") or body
-        )
+        both = ": ".join(str(body[key]) for key in ("error", "message") if body.get(key))
+        said = both or str(body.get("detail") or body)
     kind: type[CallFailed] = CallFailed
     if status in (401, 403):
         kind = NotAuthenticated

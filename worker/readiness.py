@@ -12,10 +12,10 @@ from contextlib import closing
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolUpdate
 
-from blocks.connection import WebUI
+from blocks.connection import WebUI, why_not_ready
 from deployments.bootstrap import POOL
-from webui.errors import CallTimedOut, WebUIError
 from worker.events import Wakeup
+from worker.notice import WEBUI_AWAY, WEBUI_BACK, tell
 from worker.worker import DarkroomWorker
 
 ASK_EVERY = 5.0  # seconds
@@ -30,18 +30,9 @@ def problem() -> str:
     """Why the WebUI could not paint now; empty: it could, it is merely busy, or there is none to ask."""
     try:
         with closing(WebUI.chosen(None).get_client()) as client:
-            # While it starts, its port is open and some routes answer 404.
-            if not client.checkpoints():
-                return f"{client.base_url} has no checkpoint"
-            client.samplers()
-            client.job_state()
-    except CallTimedOut:
-        return ""
-    except WebUIError as error:
-        return str(error)
+            return why_not_ready(client)
     except ValueError:  # no WebUI is known: the run itself says what to do
         return ""
-    return ""
 
 
 async def watch_webui(worker: DarkroomWorker, wakeup: Wakeup) -> None:
@@ -57,8 +48,11 @@ async def watch_webui(worker: DarkroomWorker, wakeup: Wakeup) -> None:
             await _describe(worker.on_hold)
             if worker.on_hold:
                 logger.warning("the WebUI is not ready, so no runs are started: %s", worker.on_hold)
+                if not told:  # else it is away still, and only the reason is another
+                    tell(WEBUI_AWAY, f"No runs are started until it is ready: {worker.on_hold}")
             elif told:
                 logger.warning("the WebUI is ready again")
+                tell(WEBUI_BACK, "Runs are started again.")
             told = worker.on_hold
             wakeup.notify(run_queued=True)
         await asyncio.sleep(ASK_AGAIN if reason else ASK_EVERY)

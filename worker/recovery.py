@@ -23,6 +23,7 @@ import psutil
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import ObjectNotFound
 from prefect.states import AwaitingRetry, Cancelled, Failed, Scheduled
 
 from blocks.connection import WebUI
@@ -33,6 +34,7 @@ from worker.prefect_internals import RUN_ID, WORKER_LABEL, WORKER_NAME
 
 RECOVER_EVERY = 2.0  # seconds
 RESUME_EVERY = 10.0  # seconds
+DELETED_EVERY = 5.0  # seconds
 INTERRUPT_AGAIN = 0.5  # seconds between two looks at the WebUI's orphans
 GRACE = timedelta(seconds=5)  # a state is older than its process by this much at most: the process is being started
 START_GRACE = timedelta(seconds=30)  # the same for a run that is being submitted
@@ -92,14 +94,34 @@ async def recover_runs(client: PrefectClient, pool: str, since: datetime) -> Non
         await _correct_state(client, run, living.get(run.id, []), since)
 
 
+async def end_deleted_runs(client: PrefectClient, pool: str, _since: datetime) -> None:
+    """One look: end the processes of runs that were deleted in Prefect; each interrupts its WebUI."""
+    for process in await asyncio.to_thread(processes_of_runs):
+        with contextlib.suppress(psutil.Error):
+            run = UUID(process.environ()[RUN_ID])
+            try:
+                await client.read_flow_run(run)
+            except ObjectNotFound:
+                await client.read_work_pool(pool)  # else it is a proxy that says 404 while Prefect is away
+                logger.warning("run %s was deleted in Prefect: its process is ended", run)
+                process.terminate()
+                for alive in (await asyncio.to_thread(psutil.wait_procs, [process], timeout=CANCELLED_WITHIN))[1]:
+                    alive.kill()
+
+
 async def resume_runs(client: PrefectClient, pool: str, since: datetime) -> None:
-    """One look: put the crashed runs of this worker back into the queue."""
+    """One look: put the crashed runs of this worker back into the queue, but for those that crashed while cancelled."""
     last_day = {"after_": datetime.now(UTC) - RESUME_WITHIN}
     for run in await _read(client, pool, {"state": {"type": {"any_": ["CRASHED"]}}, "end_time": last_day}):
         if run.labels.get(WORKER_LABEL) != worker_name() or run.state is None:
             continue
         # A run that Prefect called crashed because its server was away may be painting still.
-        if not await asyncio.to_thread(processes_of, {run.id}):
+        if await asyncio.to_thread(processes_of, {run.id}):
+            continue
+        states = sorted(await client.read_flow_run_states(run.id), key=lambda state: state.timestamp)
+        if len(states) > 1 and states[-2].is_cancelling():
+            await client.set_flow_run_state(run.id, Cancelled(message="cancelled"), force=True)
+        else:
             await _resume(client, run, with_worker=run.state.timestamp < since)
 
 
@@ -136,7 +158,8 @@ async def _resume(client: PrefectClient, run: FlowRun, with_worker: bool) -> Non
         reason = "its worker or its host stopped; it goes on where it stood"
     else:
         crashes = 1 + int(str(run.labels.get(CRASHES, 0)))
-        reason = f"its process died (killed, or out of memory), {crashes} of {MOST_CRASHES} times; it goes on"
+        reason = f"its process died (killed, or out of memory), {crashes} of {MOST_CRASHES} times; "
+        reason += "it goes on where it stood by itself"
         if crashes >= MOST_CRASHES:
             message = f"its process died {crashes} times while the worker lived: is the machine out of memory? "
             message += "It is not started again by itself; Retry tries once more and keeps the finished pictures"

@@ -21,9 +21,10 @@ from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.bootstrap import POOL
 from services.stack import READY_LINE
-from worker import recovery
+from worker import notice, recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
+from worker.logs import bound_logs
 from worker.readiness import watch_webui
 from worker.worker import Configuration, DarkroomWorker
 
@@ -49,7 +50,7 @@ async def supervise() -> None:
     worker = DarkroomWorker(
         work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
     )
-    wakeup = Wakeup()
+    wakeup, queue = Wakeup(), notice.QueueWatch()
     loops: list[Callable[[], Awaitable[None]]] = [
         lambda: listen(wakeup),
         lambda: _hand_out(worker, wakeup),
@@ -57,7 +58,10 @@ async def supervise() -> None:
         lambda: watch_webui(worker, wakeup),
         lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
         lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
+        lambda: _every(recovery.DELETED_EVERY, recovery.end_deleted_runs),
+        lambda: _every(notice.LOOK_EVERY, queue.look),
         _interrupt_orphans,
+        bound_logs,
     ]
     fork_server = None
     if os.environ.get(COLD) != "1":

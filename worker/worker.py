@@ -17,6 +17,7 @@ from uuid import UUID
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
@@ -121,8 +122,12 @@ class DarkroomWorker(ProcessWorker):
 
     async def _postpone(self, flow_run: FlowRun) -> bool:
         """Put a run back into the queue if Prefect would repeat its last cancel now; returns whether it did."""
+        # The server that `darkroom up` starts replays nothing, and this process has its settings.
+        replay = min(CANCEL_REPLAY, get_current_settings().server.events.maximum_websocket_backfill)
+        if not replay:
+            return False
         states = await self.client.read_flow_run_states(flow_run.id)
-        until = max((s.timestamp for s in states if s.is_cancelling()), default=LONG_AGO) + CANCEL_REPLAY + MARGIN
+        until = max((s.timestamp for s in states if s.is_cancelling()), default=LONG_AGO) + replay + MARGIN
         if until < datetime.now(UTC):
             return False
         message = "it was cancelled less than a minute ago, and Prefect would cancel it again: it waits for so long"

@@ -18,7 +18,7 @@ from cli.app import EXAMPLE
 from cli.example import adapt_example
 from flows.job import read_job
 from store.settings import settings
-from tests.servers import PROJECT, Prefect, free_port, prefect_on, until
+from tests.servers import PROJECT, Prefect, free_port, prefect_on, until, webui_is_idle
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
@@ -172,6 +172,34 @@ def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_p
         painter.steps.step_time = 0.0
     assert watching.returncode == 130
     assert "Cancelled" in output
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_cancels_a_run_that_brought_its_worker_along(painter: EmbeddedWebUI, tmp_path: Path) -> None:
+    painter.steps.step_time = 0.5
+    log = tmp_path / "said.log"
+    txt2img = {"prompt": "a lighthouse", "steps": 100, "width": 64, "height": 64, "seed": 7}
+    job = small_job(tmp_path, name="cancel-me", txt2img=txt2img)
+    try:
+        with log.open("w") as output:
+            watching = subprocess.Popen(
+                [*DARKROOM, "run", str(job), "--start"],
+                env=alone(tmp_path, DARKROOM_WEBUI_URL=painter.url),
+                cwd=PROJECT,
+                stdout=output,
+                stderr=output,
+            )
+        until("it runs", lambda: "cancel-me: Running" in log.read_text() or watching.poll() is not None, 150)
+        watching.send_signal(signal.SIGINT)
+        watching.wait(90)
+    finally:
+        painter.steps.step_time = 0.0
+    said = log.read_text()
+    assert watching.returncode == 130, said
+    assert "cancelling" in said
+    assert "cancel-me: Cancelled" in said
+    assert webui_is_idle(painter)
+    assert not left_by(tmp_path)
 
 
 def test_check_says_ok_or_what_to_do(deployed: Prefect, painter: EmbeddedWebUI) -> None:

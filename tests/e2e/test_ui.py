@@ -73,7 +73,7 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, p
     fill(page, "Name", "by-hand")
     fill(page, "Checkpoint", "photo")
     fill(page, "Pictures", "3")
-    fill(page, "Prompt", "portrait of a lighthouse keeper")
+    fill(page, "Prompt", "portrait of a queen with red hair, her castle by the sea at sunrise")
     fill(page, "Sampling steps", "40")
     fill(page, "Seed", "11")
     for side in ("Width", "Height"):
@@ -83,7 +83,8 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, p
     form_field(page, "webui").locator(".p-select-button__control").focus()
     page.keyboard.press("ArrowDown")
     page.get_by_role("option", name="default").click()
-    keep(page, "form", full_page=True)
+    form_field(page, "Pictures").evaluate("field => field.scrollIntoView()")
+    keep(page, "form")
     page.get_by_role("button", name="Submit").click()
 
     run = newest_run(darkroom, "by-hand")
@@ -114,6 +115,7 @@ def test_the_retry_button_repeats_only_what_failed(darkroom: Up, page: Page) -> 
 
     page.goto(f"{darkroom.api.removesuffix('/api')}/runs/flow-run/{run}")
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+    expect(page.get_by_text("OutOfMemoryError").first).to_be_visible()
     keep(page, "failed")
     page.get_by_role("button", name="Retry").click()
     page.get_by_role("dialog").get_by_role("button", name="Retry").click()

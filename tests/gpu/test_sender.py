@@ -107,6 +107,54 @@ def test_a_second_try_has_an_id_of_its_own(server: EmbeddedWebUI, sender: Sender
     assert first != second
 
 
+def test_what_may_not_be_sent_is_not_and_what_is_there_is_finished(server: EmbeddedWebUI, client: WebUIClient) -> None:
+    plan = [request_for(server, number) for number in (1, 2, 3)]
+    asked = threading.Event()
+
+    def may_send() -> None:
+        if asked.is_set():
+            raise TimeoutError("it was asked to stop")
+
+    with Sender(client, run="r" * 8, may_send=may_send) as sender:
+        sender.plan(plan)
+        server.steps.hold()
+        answer = asynchronously(sender, plan[0])
+        until("the first is there", lambda: painted(server) == [1])
+        sender.check_may_send(plan[1])
+        asked.set()
+        sender.check_may_send(plan[0])  # it is sent: to be asked for
+        server.steps.release()
+        assert answer.result(PATIENCE).generation.info.all_seeds == [1]
+        until("the second, chained behind it, is refused", lambda: not sender.is_sent(plan[1]))
+        with pytest.raises(TimeoutError, match="asked to stop"):
+            sender.check_may_send(plan[1])
+        with pytest.raises(TimeoutError, match="asked to stop"):
+            sender.answer(plan[1])
+    assert painted(server) == [1]
+
+
+def test_a_run_that_waits_for_a_stranger_can_be_stopped(server: EmbeddedWebUI, client: WebUIClient) -> None:
+    asked = threading.Event()
+
+    def may_send() -> None:
+        if asked.is_set():
+            raise TimeoutError("it was asked to stop")
+
+    server.steps.hold()
+    stranger = Stranger(server)
+    until("the stranger paints", lambda: client.job_state().state.running)
+    waits: list[str | None] = []
+    with Sender(client, run="r" * 8, on_wait=waits.append, may_send=may_send) as sender:
+        answer = asynchronously(sender, request_for(server))
+        until("it waits", lambda: waits)
+        asked.set()
+        with pytest.raises(TimeoutError, match="asked to stop"):
+            answer.result(PATIENCE)
+    assert stranger.going
+    server.steps.release()
+    assert stranger.done()
+
+
 def test_what_is_made_already_is_not_sent_ahead(server: EmbeddedWebUI, client: WebUIClient) -> None:
     plan = [request_for(server, number) for number in (1, 2, 3)]
     with Sender(client, run="r" * 8, made=lambda request: request.first == 2) as sender:

@@ -21,8 +21,10 @@ Both tables are written by the tests from what they measured (`tests/night`), ne
 `make matrix` strikes a run of two pictures a stage while the second one is painted, by real signals to real
 processes and by [the embedded WebUI's faults](faults.md). A cell says how the run ended, how many pictures were
 painted twice (the one on the GPU may be; how often the WebUI was asked tells), and the seconds from the end of
-the cause, or from the click on Retry, to the next picture. Nothing may be lost, and the run behind it has to
-complete by itself. **✗** marks what does not hold yet.
+the cause, or from the click on Retry, to the next picture (none where the picture under way was the last one that
+was needed). A request goes out before the last answer is put away: a process that dies in those hundredths of a
+second repeats that picture as well, so the faults strike after them. Nothing may be lost, and the run behind it has
+to complete by itself. **✗** marks what does not hold yet.
 
 """
 
@@ -69,7 +71,9 @@ def _cell(row: dict[str, Any] | None) -> str:
         return ""
     told = [row["ended"]]
     if "seconds" in row:
-        told += [f"{row['painted twice']} twice", f"{row['seconds']:g} s"]
+        told.append(f"{row['painted twice']} twice")
+    if row.get("seconds") is not None:
+        told.append(f"{row['seconds']:g} s")
     if row.get("lost"):
         told.append(f"{row['lost']} lost")
     return ("" if row.get("holds") else "**✗** ") + ", ".join(told)

@@ -36,7 +36,7 @@ class Asked:
     at: float
     stage: str
     task: str  # the request's own id; an upscale has none
-    run: str  # the first eight characters of the run's id; of an upscale, whose run is not named, those of the last run
+    run: str  # the first eight characters of the run's id
 
     @property
     def is_load(self) -> bool:
@@ -45,11 +45,15 @@ class Asked:
 
 
 class Requests(Received):
-    """What the WebUI was asked for, over all its lives. ``deaf``: it answers everything with an error."""
+    """What the WebUI was asked for, over all its lives. ``deaf``: it answers everything with an error.
+
+    An upscale does not name its run: it is of the run that asked for the same picture before, or that asked last.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Asked] = []
+        self._upscales: dict[int, str] = {}  # the run, by the hash of the request's body
         self.new: queue.SimpleQueue[Asked] = queue.SimpleQueue()
         self.deaf = False
 
@@ -62,7 +66,8 @@ class Requests(Received):
         if not ours and path.endswith("2img"):
             return  # a stranger's
         parts = task.split("-")
-        run = parts[1] if ours else (self.asked[-1].run if self.asked else "")
+        last = self.asked[-1].run if self.asked else ""
+        run = parts[1] if ours else self._upscales.setdefault(hash(body), last)
         self.asked.append(Asked(time.monotonic(), parts[2] if ours else "upscale", task, run))
         self.new.put(self.asked[-1])
 
@@ -191,11 +196,17 @@ class Night(Up):
     def is_painting(self, run: str, stage: str, number: int, *, step: int = 1) -> None:
         """Wait until the run has asked for its picture ``number`` of a stage, and ``step`` steps of it are done.
 
-        Pictures count from 1; 0 waits for nothing.
+        And until the pictures before it are on disk: a request goes out before the last answer is put away, and a
+        process that dies in those hundredths of a second loses that picture as well. Pictures count from 1; 0 waits
+        for nothing.
         """
         if not number:
             return
         until(f"{stage} {number} is asked for", lambda: len(self.asked_by(run, stage)) >= number)
+        folder = self.home / "runs" / run
+        until(
+            f"those before {stage} {number} are kept", lambda: len(list(folder.glob(f"{stage}-*.json"))) >= number - 1
+        )
         task = self.asked_by(run, stage)[number - 1].task
         if task and step:
             until(

@@ -30,19 +30,23 @@ CANCELS = 100
 IDLE_WITHIN = 2.0  # seconds from a cancel to a WebUI that paints nothing of ours
 
 
-def job_up_to(stage: str, **changes: Any) -> dict[str, Any]:
-    """A job of all stages up to ``stage``, so that what is done before a fault is there to be lost."""
-    job = {
+def job_up_to(stage: str, name: str) -> dict[str, Any]:
+    """A job of all stages up to ``stage``, so that what is done before a fault is there to be lost.
+
+    Its pictures are no other job's: the name is part of their prompt.
+    """
+    job: dict[str, Any] = {
+        "name": name,
         "checkpoint": "photo",
         "images": PICTURES,
-        "txt2img": {"prompt": "portrait of a lighthouse keeper", **SAMPLING},
+        "txt2img": {"prompt": f"portrait of a lighthouse keeper, {name}", **SAMPLING},
         "img2img": {"denoising_strength": 0.5},
         "adetailer": [{"ad_model": "mediapipe_face_full"}],
         "upscale": {"upscaler": "Lanczos", "factor": 1.5},
     }
     for later in STAGES[STAGES.index(stage) + 1 :]:
         del job[later]
-    return job | changes
+    return job
 
 
 @pytest.mark.parametrize(("fault", "stage"), [(name, stage) for name in FAULTS for stage in FAULTS[name].stages])
@@ -51,7 +55,7 @@ def test_a_fault_loses_nothing(night: Night, holder: Holder, record: Record, fau
     row: dict[str, Any] = {"ended": "has not ended"}
     record(fault, stage, row)
     name = f"m{len(night.requests.asked)}"
-    job = job_up_to(stage, name=name)
+    job = job_up_to(stage, name)
     if fault == "a checkpoint can't be loaded":
         job |= {"checkpoint": "oil"} if stage == "txt2img" else {"img2img": {"checkpoint": "oil"}}
     else:
@@ -81,10 +85,10 @@ def test_a_fault_loses_nothing(night: Night, holder: Holder, record: Record, fau
     row["lost"] = PICTURES - len([one for one in pictures if "next" not in one])
     row["painted twice"] = len(night.asked_by(run)) - PICTURES * (STAGES.index(stage) + 1)
     again = [one.at for one in night.asked_by(run) if one.at > gone]
-    row["seconds"] = round(again[0] - gone, 1) if again else 0.0
+    row["seconds"] = round(again[0] - gone, 1) if again else None
     assert row["lost"] == 0, pictures
     assert row["painted twice"] <= 1, [one.task or one.stage for one in night.asked_by(run)]
-    assert row["seconds"] <= within
+    assert not again or row["seconds"] <= within
     until(f"nothing is left behind: {night.left_behind()}", lambda: not night.left_behind(), 30)
     row["holds"] = holder.in_order = True
 
@@ -96,12 +100,12 @@ def test_a_stranger_is_waited_for_and_not_touched(night: Night, holder: Holder, 
     name = f"s{len(night.requests.asked)}"
     with Strangers(night, every=0.1, steps=12) as strangers:
         night.webui.steps.step_time = 0.05
-        run = night.start(job_up_to(stage, name=name))
+        run = night.start(job_up_to(stage, name))
         state = night.settled(run)
     row["ended"] = state["state_name"]
     row["lost"] = PICTURES - len(night.published(name))
     row["painted twice"] = len(night.asked_by(run)) - PICTURES * (STAGES.index(stage) + 1)
-    row["seconds"] = 0.0
+    row["seconds"] = None
     assert state["state_type"] == "COMPLETED", state["state"]["message"]
     assert (row["lost"], row["painted twice"]) == (0, 0)
     assert set(strangers.outcomes) == {"whole"}, strangers.outcomes
@@ -115,7 +119,7 @@ def test_parameters_that_cannot_be_given_back_are_refused(
     """Half an emoji in a text is valid in JSON, and no database can give it back as UTF-8."""
     row: dict[str, Any] = {"ended": "not refused"}
     record("poison parameters", stage, row)
-    job, poison = job_up_to(stage, name="poison"), "half an emoji \ud83d"
+    job, poison = job_up_to(stage, "poison"), "half an emoji \ud83d"
     field = {"txt2img": "prompt", "img2img": "prompt", "upscale": "upscaler"}.get(stage)
     if field:
         job[stage] = job[stage] | {field: poison}
@@ -134,6 +138,7 @@ def test_parameters_that_cannot_be_given_back_are_refused(
     row["holds"] = holder.in_order = True
 
 
+@pytest.mark.timeout(1500)
 def test_the_webui_is_free_soon_after_each_of_many_cancels(night: Night, holder: Holder, record: Record) -> None:
     """At random moments under a steady stream of strangers' jobs, none of which may be touched."""
     row: dict[str, Any] = {"ended": "has not ended"}

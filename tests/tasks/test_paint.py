@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from store.files import write_whole
 from store.settings import settings
 from tasks.adetailer import ADETAILER
 from tasks.img2img import IMG2IMG
-from tasks.paint import checked, is_painted
+from tasks.paint import checked, kept
 from tasks.stage import Stage
 from tasks.txt2img import TXT2IMG
 from tasks.upscale import UPSCALE
@@ -145,7 +146,15 @@ def face(folder: Path, found: bool = True) -> Picture:
     path = folder / f"face-{found}.png"
     image = Image.fromarray(astronaut()[:256, 96:352]) if found else Image.new("RGB", (256, 256), "grey")
     path.write_bytes(infotext.to_png(image, "a person\nSteps: 20, Sampler: Euler, Seed: 5, Size: 256x256"))
-    return Picture(path=str(path), sha256=path.stem, seed=5, index=1, stage="txt2img", width=256, height=256)
+    return Picture(
+        path=str(path),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        seed=5,
+        index=1,
+        stage="txt2img",
+        width=256,
+        height=256,
+    )
 
 
 def detailed(server: EmbeddedWebUI, picture: Picture, **extra: Any) -> Request:
@@ -232,15 +241,21 @@ def test_a_batch_gives_each_picture_its_own_entry(server: EmbeddedWebUI, run: An
         assert f"Seed: {picture.seed}" in str(infotext.read(Path(picture.path)))
 
 
-def test_made_is_only_what_has_its_history(server: EmbeddedWebUI, run: Any) -> None:
+def test_kept_is_only_what_is_whole_and_has_its_history(server: EmbeddedWebUI, run: Any) -> None:
     request = request_for(server)
     (picture,) = run(request)
-    own_run = Path(picture.path).parent.name
-    assert is_painted(request, own_run)
-    assert not is_painted(request, "another run")
-    assert not is_painted(request_for(server, 2), own_run)
+    path, own_run = Path(picture.path), Path(picture.path).parent.name
+    assert kept(request, own_run) == [picture]
+    assert not kept(request, "another run")
+    assert not kept(request_for(server, 2), own_run)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert not kept(request, own_run), "damaged"
+    path.unlink()
+    assert not kept(request, own_run)
+    path.write_bytes(whole)
     picture.sidecar.unlink()
-    assert not is_painted(request, own_run), "killed between picture and history: painted again"
+    assert not kept(request, own_run), "killed between picture and history: painted again"
 
 
 def test_a_picture_file_is_never_half_written(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from prefect import flow
 
+from blocks.gallery import Gallery
 from flows.job import GenerationJob
 from store.inputs import keep
 from tasks.inventory import Inventory
@@ -146,7 +147,7 @@ def checked(client: WebUIClient, folder: Path, size: tuple[int, int], **stages: 
 
     @flow
     def checking() -> list[Item]:
-        return preflight([GenerationJob.model_validate(fields)], client)
+        return preflight([GenerationJob.model_validate(fields)], client, Gallery(folder=str(folder / "gallery")))
 
     [item] = checking()
     return item

@@ -3,30 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prefect.serializers import JSONSerializer
 from prefect.utilities.importtools import from_qualified_name
-
-from gpu.request import Picture
-
-STORED = b"""[{"__class__": "tasks.request.Picture", "data": {"path": "/runs/1/txt2img-0001-7-0925feaf.png",
-"sha256": "abc", "seed": 7, "index": 1, "stage": "txt2img", "width": 512, "height": 512, "checkpoint": "oil",
-"seconds": 2.5, "note": ""}}]"""
-
-
-def test_a_picture_stored_by_0_1_0_is_read() -> None:
-    assert JSONSerializer().loads(STORED) == [
-        Picture(
-            path="/runs/1/txt2img-0001-7-0925feaf.png",
-            sha256="abc",
-            seed=7,
-            index=1,
-            stage="txt2img",
-            width=512,
-            height=512,
-            checkpoint="oil",
-            seconds=2.5,
-        )
-    ]
 
 
 @pytest.mark.parametrize(

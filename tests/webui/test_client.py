@@ -370,6 +370,12 @@ def test_forge_and_automatic1111_are_told_apart(client: WebUIClient, tmp_path: P
         assert [path for _, path, *_ in other.requests if path.endswith("sd-vae")]
 
 
+def test_a_webui_that_is_starting_is_not_taken_for_automatic1111(serve: Serve) -> None:
+    """Its routes answer 404 for some seconds; a job would then send AUTOMATIC1111's VAE setting to a Forge."""
+    with pytest.raises(NotFound):
+        WebUIClient(serve({"detail": "Not Found"}, 404).url).is_forge()
+
+
 def test_what_is_not_installed_is_empty(serve: Serve) -> None:
     client = WebUIClient(serve({"detail": "Not Found"}, 404).url)
     assert client.loras() == []

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from gpu import job as jobs
 from gpu.job import Job, orphans
 from tests.requesting import PATIENCE, Stranger, until
 from webui.client import WebUIClient
@@ -75,6 +79,26 @@ def test_a_strangers_job_is_not_touched_while_the_dead_ones_waits_behind_it(
     assert server.wait_until_idle(PATIENCE)
     assert left.look() == 0
     assert not list((home / "inflight").iterdir())
+
+
+def test_a_job_that_is_only_decoded_is_not_interrupted(
+    server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be stopped any more, and the interrupt might come when the next job has begun."""
+    body = {"prompt": "x", "steps": 4, "width": 64, "height": 64, "force_task_id": "task(ours)"}
+    job, painting = Job(client, "task(ours)"), threading.Thread(target=client.txt2img, args=(body,))
+    server.steps.hold()
+    server.steps.advance(3)
+    painting.start()
+    assert server.steps.wait_for(3, PATIENCE)
+    server.state.sampling_step = 3  # the last one is done: this WebUI decodes in no time
+    assert not job.stop()
+    assert not server.requests.of("POST", "/sdapi/v1/interrupt")
+    monkeypatch.setattr(jobs, "DECODES_WITHIN", 0.0)
+    assert not job.stop()
+    assert server.requests.of("POST", "/sdapi/v1/interrupt"), "decoding hangs, or the look misled"
+    painting.join(PATIENCE)
+    assert job.stop()
 
 
 def test_a_living_requests_note_is_nobodys_orphan(client: WebUIClient, home: Path) -> None:
