@@ -100,10 +100,12 @@ class Turn:
             WebUIError: the WebUI did not tell.
         """
         for job in list(self.lost):
+            began = time.monotonic()
             while not job.stop():
                 if job.stopping_since is None:  # it waits in the WebUI's queue
+                    began = time.monotonic()
                     self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
-                elif time.monotonic() - job.stopping_since > STOPS_WITHIN:
+                elif time.monotonic() - began > STOPS_WITHIN:
                     # The place for POST /sdapi/v1/server-restart, where the server allows it.
                     raise Stalled(
                         f"{job.id} at {self._client.base_url} was interrupted and still runs after {STOPS_WITHIN:g} s: "

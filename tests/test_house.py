@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 850,  # without webui/embedded
     "store": 250,
-    "gpu": 1320,
+    "gpu": 1220,
     "blocks": 400,
     "tasks": 1620,
     "flows": 1260,
