@@ -6,7 +6,7 @@ STAMP := $(VENV)/.darkroom-setup
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup run up check test matrix soak soak-short lint bench bench-full clean
+.PHONY: help setup run up check test matrix matrix-short soak soak-short lint bench bench-full clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,12 +33,15 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: setup lint  ## every test, and each fault of the matrix at one stage
+test: setup lint  ## every test
 	@scripts/chromium.sh
-	@$(BIN)/python -m pytest --matrix one
+	@$(BIN)/python -m pytest
 
 matrix: setup  ## each fault at each stage; writes docs/night.md
 	@$(BIN)/python -m pytest tests/night --matrix all --record
+
+matrix-short: setup  ## each fault at one stage, about five minutes
+	@$(BIN)/python -m pytest tests/night --matrix one
 
 soak: setup  ## 500 jobs, a fault for one in five (SEED=1), an hour at most; writes docs/night.md
 	@$(BIN)/python -m tests.night.soak --jobs 500 --seed $(or $(SEED),1) --record

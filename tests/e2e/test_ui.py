@@ -70,7 +70,7 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, p
     ui = darkroom.api.removesuffix("/api")
     page.goto(f"{ui}/deployments/deployment/{darkroom.deployment()['id']}/run")
     expect(form_field(page, "Prompt").locator("textarea")).to_have_value(re.compile("lighthouse"))  # an example to edit
-    fill(page, "Name", "by-hand")
+    fill(page, "Name", "from-the-form")
     fill(page, "Checkpoint", "photo")
     fill(page, "Pictures", "3")
     fill(page, "Prompt", "portrait of a queen with red hair, her castle by the sea at sunrise")
@@ -83,11 +83,12 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, p
     form_field(page, "webui").locator(".p-select-button__control").focus()
     page.keyboard.press("ArrowDown")
     page.get_by_role("option", name="default").click()
+    expect(form_field(page, "webui")).to_contain_text("default")
     form_field(page, "Pictures").evaluate("field => field.scrollIntoView()")
     keep(page, "form")
     page.get_by_role("button", name="Submit").click()
 
-    run = newest_run(darkroom, "by-hand")
+    run = newest_run(darkroom, "from-the-form")
     assert darkroom.run(run)["parameters"]["webui"]["$ref"], "a reference, not the block's fields"
     page.goto(f"{ui}/runs/flow-run/{run}")
     expect(page.get_by_text(re.compile(r"txt2img [123]/3: step \d+/40, \d+ %")).first).to_be_visible()
@@ -135,7 +136,9 @@ def test_switching_a_schedule_on_keeps_its_job_and_its_run_paints_it(darkroom: U
         switch.click()
         until("the schedule is on", lambda: darkroom.deployment("generate/nightly")["schedules"][0]["active"])
         assert darkroom.deployment("generate/nightly")["parameters"] == before["parameters"]
-        body = {"deployments": {"id": {"any_": [before["id"]]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 1}
+        waiting = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+        body = {"deployments": {"id": {"any_": [before["id"]]}}, "flow_runs": waiting, "limit": 1}
+        body["sort"] = "EXPECTED_START_TIME_ASC"
         [run] = until("a run is laid out", lambda: darkroom.call("POST", "/flow_runs/filter", body))
         assert run["auto_scheduled"] is True
         # Its hour has come.
