@@ -1,5 +1,6 @@
 """One WebUI, several runs: by hand beside the pool, and from hosts that know nothing of each other."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +68,8 @@ def test_a_run_by_hand_waits_for_the_lease_and_says_for_whom(darkroom: Up, tmp_p
         "it says that it waits",
         lambda: [run for run in darkroom.call("POST", "/flow_runs/filter", body) if run["state_name"] == "Waiting"],
     )
-    assert waiting[0]["state"]["message"] == f"the GPU is with the run 'pooled' ({first})"
+    said = rf"the GPU is with the run 'pooled' \({first}, process \d+\)"
+    assert re.fullmatch(said, waiting[0]["state"]["message"])
     run = waiting[0]["id"]
     # The server writes down once a second what tasks do, and Prefect names a task run late.
     until("preflight is done", lambda: "preflight" in {name.partition("-")[0] for name in darkroom.task_names(run)})
