@@ -20,8 +20,9 @@ from blocks.gallery import Gallery
 from flows.handback import HandBack, check_not_asked, forget_request, handing_back, unless_away
 from flows.report import report
 from gpu.lease import Lease
-from gpu.request import Picture, Request
+from gpu.request import Request
 from gpu.sender import Sender
+from store.picture import Picture
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
 from tasks.preflight import preflight
 from tasks.progress import JobProgress, watch

@@ -14,7 +14,8 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from PIL import Image, ImageChops
 
-from gpu.request import Picture, Request
+from gpu.request import Request
+from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory, near
 from tasks.stage import Item, Settings, Stage, Step

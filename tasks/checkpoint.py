@@ -10,7 +10,8 @@ from prefect.cache_policies import NO_CACHE
 
 from gpu.request import Request
 from gpu.sender import Sender
-from tasks.paint import RETRYING, checked
+from pictures.checks import checked
+from tasks.paint import RETRYING
 from webui.client import WebUIClient
 from webui.errors import CallFailed, CheckpointLost, WebUIError
 from webui.models import Checkpoint

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from gpu.request import Picture
+from store.picture import Picture
 from tasks.form import LARGEST_SEED, Side, StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Size, Stage, Step, bounded

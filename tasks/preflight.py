@@ -14,9 +14,9 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
-from gpu.request import Picture
 from store.files import write_whole
 from store.inputs import stored
+from store.picture import Picture
 from store.settings import settings
 from tasks.inventory import Inventory
 from tasks.paint import RETRYING

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
-from gpu.request import Picture
+from store.picture import Picture
 from store.settings import settings
 
 

@@ -12,11 +12,14 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from prefect import Task, get_run_logger, task
 
-from gpu.request import Picture, Request
+from gpu.request import Request
 from gpu.sender import Sender
+from pictures.checks import checked
+from pictures.kept import kept
+from store.picture import Picture
 from tasks.form import LARGEST_RESULT
 from tasks.inventory import Inventory
-from tasks.paint import PAINTING, checked, kept, write_patiently
+from tasks.paint import PAINTING, write_patiently
 from tasks.publish import Published
 from tasks.sampling import Sampling, fixed_fields
 from tasks.status import this_run

@@ -10,7 +10,8 @@ from typing import Any
 import requests
 
 from flows.job import GenerationJob
-from gpu.request import Picture, Request
+from gpu.request import Request
+from store.picture import Picture
 from tasks.sampling import fixed_fields
 from tasks.stage import Item
 from webui.client import WebUIClient

@@ -20,8 +20,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 # telling a hang from slow work, tidying up.
 BUDGETS = {
     "webui": 850,  # without webui/embedded
-    "store": 250,
+    "store": 300,
     "gpu": 1220,
+    "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
     "flows": 1260,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpu.request import Picture, Request
+from gpu.request import Request
+from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step

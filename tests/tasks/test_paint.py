@@ -19,13 +19,15 @@ from PIL import Image
 from prefect import flow
 from skimage.data import astronaut
 
-from gpu.request import Picture, Request
+from gpu.request import Request
 from gpu.sender import Sender
+from pictures.checks import checked
+from pictures.kept import kept
 from store.files import write_whole
+from store.picture import Picture
 from store.settings import settings
 from tasks.adetailer import ADETAILER
 from tasks.img2img import IMG2IMG
-from tasks.paint import checked, kept
 from tasks.stage import Stage
 from tasks.txt2img import TXT2IMG
 from tasks.upscale import UPSCALE

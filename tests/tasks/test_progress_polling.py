@@ -21,8 +21,9 @@ from gpu.exchange import Exchange
 from gpu.job import Job
 from gpu.poller import poll
 from gpu.progress import ALMOST, Reading, RequestBar
-from gpu.request import Picture, Request
+from gpu.request import Request
 from gpu.sender import Sender
+from store.picture import Picture
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI

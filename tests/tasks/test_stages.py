@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from flows.job import GenerationJob
-from gpu.request import Picture, Request
+from gpu.request import Request
+from store.picture import Picture
 from tasks.stage import Item
 from webui.models import Checkpoint
 
