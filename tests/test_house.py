@@ -28,6 +28,7 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
+    "backlog": 700,
     "worker": 1600,
     "cli": 800,
 }
