@@ -31,8 +31,8 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
     for content in generation.images[:wanted]:
         size = size_of(request, content)
         # Hires fix and upscalers may round down to the multiple of 8 that a latent has.
-        rounded = tuple(side // 8 * 8 for side in request.size)
-        if size not in (request.size, rounded) and "script_name" not in request.payload:
+        rounded = tuple(side // 8 * 8 for side in request.size or ())
+        if request.size and size not in (request.size, rounded) and "script_name" not in request.payload:
             raise WrongImages(f"{request.title} asked for {request.size} pixels, {size} came back")
     return generation.images[:wanted]
 

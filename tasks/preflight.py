@@ -89,7 +89,7 @@ def _left(item: Item) -> list[Step[Any]]:
     """The steps of a job that still have something to paint, as far as can be told: from the first one on."""
     if len(item.published) == item.job.total:
         return []
-    names = {step.settings.checkpoint for step in item.steps if step.stage.needs_checkpoint}
+    names = {step.checkpoint for step in item.steps if step.checkpoint}
     if not names <= item.checkpoints.keys():
         return item.steps
     with suppress(OSError, ValueError):  # what is wrong with a given file is told when it is looked up
@@ -107,7 +107,7 @@ def _left(item: Item) -> list[Step[Any]]:
 def _look_up(item: Item, steps: list[Step[Any]], inventory: Inventory) -> None:
     job = item.job
     inventory.problems = problems = []
-    painted_with = [step.settings.checkpoint for step in steps if step.stage.needs_checkpoint]
+    painted_with = [step.checkpoint for step in steps if step.checkpoint]
     for name in dict.fromkeys([job.checkpoint, *painted_with] if steps == item.steps else painted_with):
         if (checkpoint := inventory.checkpoint(name)) is not None:
             item.checkpoints[name] = checkpoint

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 from prefect import Task, get_run_logger, task
 
 from gpu.request import Request
-from gpu.sender import Sender
+from gpu.sender import Answer, Sender
 from pictures.checks import checked
 from pictures.kept import kept
 from store.picture import Picture
@@ -69,6 +69,11 @@ class Step(Generic[F]):
     form: F
     settings: Settings
 
+    @property
+    def checkpoint(self) -> str | None:
+        """The name of the checkpoint that paints it; None where none is needed."""
+        return (self.settings.checkpoint or None) if self.stage.needs_checkpoint else None
+
 
 @dataclass
 class Item:
@@ -116,7 +121,7 @@ class Item:
 
     def checkpoint(self, step: Step[Any]) -> Checkpoint | None:
         """The checkpoint that paints ``step``; None where none is needed."""
-        return self.checkpoints[step.settings.checkpoint] if step.stage.needs_checkpoint else None
+        return self.checkpoints[step.checkpoint] if step.checkpoint else None
 
     def payload(self, step: Step[Any]) -> dict[str, Any]:
         """What every request of a step that samples holds: the sampling settings and what else must be named."""
@@ -184,6 +189,9 @@ class Stage(ABC, Generic[F]):
         """The text that tells how the picture came to be, of what the WebUI answered."""
         return answered
 
+    def keep(self, answer: Answer) -> None:
+        """Keep what a stage needs of an answer beside its pictures; before they are written."""
+
     # -- what is the same for all --------------------------------------------------------------------------
 
     def paint(self, request: Request, sender: Sender) -> list[Picture]:
@@ -196,6 +204,7 @@ class Stage(ABC, Generic[F]):
         generation = answer.generation
         images = checked(request, generation)
         self.check(request, generation.info)
+        self.keep(answer)
         texts = [*generation.info.infotexts, *[""] * len(images)]
         pictures = []
         for number, content in enumerate(images):
