@@ -82,7 +82,7 @@ def test_an_upscale_needs_no_checkpoint(server: EmbeddedWebUI, home: Path) -> No
 def test_what_the_webui_refuses_is_the_answer(server: EmbeddedWebUI, home: Path) -> None:
     with pytest.raises(CallFailed, match="422"):
         paint(server, home, "txt2img", **PAYLOAD, alwayson_scripts={"no such script": {"args": []}})
-    assert kept(home) == (422, {"detail": "always on script no such script not found"})
+    assert kept(home) == (422, {"detail": "Script 'no such script' not found"})
 
 
 @pytest.mark.parametrize(
