@@ -104,7 +104,7 @@ class Task(BaseModel):
         due: when it may be started. created, started, completed: when it was; all with a time zone.
         params: the flow run's parameters; ``params["job"]`` is a GenerationJob without its defaults.
         checkpoint: the first one that it needs.
-        pictures: how many it makes; 0: not known (a batch from a file).
+        pictures: how many it makes; 0: not known (a batch from a file). work: the same in steps of 512 × 512 pixels.
         result_images: paths or addresses in the gallery, also of a task that is not finished yet.
         info: what its state says: why it waits, or how it ended. error: the same of a failed or stopped task.
         progress: 0 to 1. eta: seconds until it is finished, estimated from the last tasks; None: not known.
@@ -126,6 +126,7 @@ class Task(BaseModel):
     checkpoint: str = ""
     prompt: str = ""
     pictures: int = 0
+    work: float = 0.0
     result_images: list[str] = []
     info: str = ""
     error: str | None = None
@@ -157,6 +158,7 @@ def as_task(run: FlowRun) -> Task:
         checkpoint=first.checkpoint if first else "",
         prompt=first.steps()[0].settings.sampling.prompt if first else "",
         pictures=sum(job.total for job in jobs),
+        work=sum(work_of(job) for job in jobs),
         info=message,
         error=message if status in (Status.FAILED, Status.STOPPED) else None,
         progress=1.0 if status is Status.COMPLETED else 0.0,
@@ -175,6 +177,15 @@ def jobs_of(parameters: dict[str, Any]) -> list[GenerationJob]:
         except ValidationError:
             continue
     return jobs
+
+
+def work_of(job: GenerationJob) -> float:
+    """What a job takes in sampling steps of 512 × 512 pixels; a step's time grows with the pixels."""
+    work = 0.0
+    for step in job.steps():
+        wide, high = step.settings.size or (512, 512)
+        work += step.stage.weight(step) * wide * high / 512**2
+    return work * job.total
 
 
 def result_images(run: UUID) -> list[str]:

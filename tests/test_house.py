@@ -28,7 +28,7 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "backlog": 700,
+    "backlog": 900,
     "worker": 1600,
     "cli": 800,
 }
