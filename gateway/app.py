@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, JSONResponse
 from prefect.client.orchestration import get_client
 
@@ -60,7 +61,7 @@ class BoundedBodies:
 
 @asynccontextmanager
 async def _open(app: FastAPI) -> AsyncIterator[None]:
-    webui = WebUI.chosen(None)
+    webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
     auth = (webui.user, webui.password.get_secret_value()) if webui.user else None
     verify = (webui.ca_bundle or True) if webui.verify_tls else False
     app.state.webui = webui.get_client()

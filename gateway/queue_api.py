@@ -191,8 +191,7 @@ async def events() -> StreamingResponse:
 
 
 async def _changes() -> AsyncIterator[bytes]:
-    names = [f"{begin}*" for begin in WATCHED]
-    async with get_events_subscriber(filter=EventFilter(event=EventNameFilter(name=names))) as subscriber:
+    async with get_events_subscriber(filter=EventFilter(event=EventNameFilter(prefix=list(WATCHED)))) as subscriber:
         yield b": listening\n\n"
         while True:
             waiting = asyncio.ensure_future(anext(subscriber))
