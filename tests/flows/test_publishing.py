@@ -29,8 +29,9 @@ from flows.job import GenerationJob
 from store.settings import settings
 from tasks import paint
 from tasks.publish import NotPublished
-from tests.requesting import arm, until
+from tests.requesting import arm
 from tests.servers import free_port
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import OutOfMemory
 

@@ -17,7 +17,8 @@ from gpu.job import orphans
 from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace, Reading
 from gpu.sender import Sender
 from tests.gpu.test_sender import CANCEL_WITHIN, asynchronously, cancel_while, interrupts
-from tests.requesting import PATIENCE, Stranger, arm, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CheckpointLost, Stalled, Unreachable

@@ -20,7 +20,8 @@ from gpu.lease import Lease
 from gpu.request import Request
 from gpu.sender import Sender
 from gpu.turn import Turn
-from tests.requesting import PATIENCE, Stranger, arm, painted, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, painted, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CallFailed, Interrupted, NotFound

@@ -14,7 +14,7 @@ from services import part as parts
 from services import stack
 from services.part import Part
 from services.process import Child
-from tests.servers import until
+from tests.waiting import until
 
 SERVE = """
 import socket, sys, time

@@ -16,7 +16,8 @@ import psutil
 import pytest
 import requests
 
-from tests.servers import PROJECT, Prefect, until
+from tests.servers import PROJECT, Prefect
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 DARKROOM = [sys.executable, "-m", "cli.app"]

@@ -20,7 +20,8 @@ from tasks import progress
 from tasks.checkpoint import switch_checkpoint
 from tasks.progress import JobProgress, line, watch
 from tasks.status import this_run
-from tests.requesting import PATIENCE, request_for, until
+from tests.requesting import PATIENCE, request_for
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
