@@ -33,14 +33,14 @@ class Job:
 
     Attributes:
         awaited: it is sent, and its answer is not here yet.
-        interrupted: the WebUI's flag for an interrupt or a skip was seen up while this job ran.
+        interrupted, skipped: the WebUI's flag for an interrupt, or for a skip, was seen up while this job ran.
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
 
     def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None, lock: Held | None = None) -> None:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
-        self.awaited = self.interrupted = False
+        self.awaited = self.interrupted = self.skipped = False
         self.stopping_since: float | None = None
         self._decoding_since: float | None = None
         self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
@@ -87,7 +87,8 @@ class Job:
         state = shared.state
         if ours is None and not state.running:
             return None
-        self.interrupted |= state.interrupted or state.skipped
+        self.interrupted |= state.interrupted
+        self.skipped |= state.skipped
         # While a job is set up, and after a model load, sampling_steps is still the last job's.
         sampling = ours is not None and state.sampling_step > 0
         reading = Reading(

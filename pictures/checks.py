@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import io
+from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from gpu.request import Request
-from webui.errors import BrokenImage, WrongCheckpoint, WrongImages
+from store.picture import decoded
+from webui.errors import BlankPicture, BrokenImage, WrongCheckpoint, WrongImages
 from webui.models import Generation
 
+FLAT = 2  # levels of 255
+SAMPLE = 256  # pixels a side
+WINDOW = 128  # pixels a side
 
-def checked(request: Request, generation: Generation) -> list[bytes]:
+
+@dataclass(frozen=True)
+class Painted:
+    """A picture as it came back, and decoded."""
+
+    content: bytes
+    image: Image.Image
+
+
+def checked(request: Request, generation: Generation) -> list[Painted]:
     """The pictures of an answer, when they are what was asked for.
 
     Raises:
-        WrongCheckpoint, WrongImages, BrokenImage: they are not.
+        WrongCheckpoint, WrongImages, BrokenImage, BlankPicture: they are not.
     """
     info = generation.info
     if request.checkpoint is not None and not request.checkpoint.painted(info):
@@ -28,13 +41,25 @@ def checked(request: Request, generation: Generation) -> list[bytes]:
         raise WrongImages(f"{request.title} asked for {wanted} pictures, {came} came back")
     if tuple(info.all_seeds[:wanted]) != request.seeds:
         raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
-    for content in generation.images[:wanted]:
-        size = size_of(request, content)
-        # Hires fix and upscalers may round down to the multiple of 8 that a latent has.
-        rounded = tuple(side // 8 * 8 for side in request.size)
-        if size not in (request.size, rounded) and "script_name" not in request.payload:
-            raise WrongImages(f"{request.title} asked for {request.size} pixels, {size} came back")
-    return generation.images[:wanted]
+    return [_checked(request, content) for content in generation.images[:wanted]]
+
+
+def _checked(request: Request, content: bytes) -> Painted:
+    try:
+        image = decoded(content)
+    except ValueError as error:
+        raise BrokenImage(f"{request.title} came back broken: {error}") from error
+    # Hires fix and upscalers may round down to the multiple of 8 that a latent has.
+    rounded = tuple(side // 8 * 8 for side in request.size)
+    if image.size not in (request.size, rounded) and "script_name" not in request.payload:
+        raise WrongImages(f"{request.title} asked for {request.size} pixels, {image.size} came back")
+    # What is made of a picture of one colour may be one, too.
+    if is_flat(image) and not (request.init is not None and is_flat(decoded(request.init.read()))):
+        raise BlankPicture(
+            f"{request.title} came back with nothing on it but the colour {image.convert('RGB').getpixel((0, 0))}. A "
+            "model or VAE that calculates NaNs does that: try another VAE, or start the WebUI with --no-half-vae"
+        )
+    return Painted(content, image)
 
 
 def _adds_pictures(request: Request) -> bool:
@@ -43,10 +68,34 @@ def _adds_pictures(request: Request) -> bool:
     return "script_name" in request.payload or bool(scripts - {"adetailer"})
 
 
-def size_of(request: Request, content: bytes) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            return image.size
-    except Exception as error:
-        raise BrokenImage(f"{request.title} came back broken ({error}): {len(content)} bytes") from error
+def is_flat(image: Image.Image) -> bool:
+    """Whether a picture is of one colour: black, as NaNs come out of a VAE, or any other.
+
+    It is when in each of red, green and blue the lightest and the darkest of up to 256 × 256 pixels, evenly spread,
+    are at most 2 levels of 255 apart. However dark a painted picture is, its own texture is more than that.
+    """
+    sample = image.resize((min(image.width, SAMPLE), min(image.height, SAMPLE)), Image.Resampling.NEAREST)
+    return all(high - low <= FLAT for low, high in sample.convert("RGB").getextrema())  # type: ignore[misc]  # one pair a channel
+
+
+def is_same(before: Image.Image, after: Image.Image) -> bool:
+    """Whether two pictures of one size have the same colours, pixel by pixel."""
+    return ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
+
+
+def is_plain_resize(before: Image.Image, after: Image.Image) -> bool:
+    """Whether ``after`` is nothing but ``before``, resized as Pillow's Lanczos does it, to the last pixel.
+
+    That is what a WebUI answers when it can't load an upscaler. The middle is compared first, within a level, as a
+    part is not rounded quite like the whole: an upscaler leaves none of it so, and the whole takes a second at 4096².
+    """
+    before, how = before.convert(after.mode), Image.Resampling.LANCZOS
+    wide, high = before.width / after.width, before.height / after.height
+    left, top = (max(0, (side - WINDOW) // 2) for side in after.size)
+    right, bottom = min(left + WINDOW, after.width), min(top + WINDOW, after.height)
+    box = left * wide, top * high, min(right * wide, before.width), min(bottom * high, before.height)
+    middle = before.resize((right - left, bottom - top), how, box=box)
+    difference = ImageChops.difference(middle, after.crop((left, top, right, bottom))).convert("RGB")
+    if any(most > 1 for _, most in difference.getextrema()):  # type: ignore[misc]  # as above
+        return False
+    return is_same(before.resize(after.size, how), after)
