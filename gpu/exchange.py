@@ -72,12 +72,11 @@ class Exchange:
         """Wait for the answer, for as long as there is progress.
 
         Raises:
-            Stalled: the job stood still, and was stopped.
-            AnswerLost: nothing was heard of it for the connection's generation time-out.
+            Stalled: the job stood still, or nothing was heard of it for the generation time-out; it was stopped.
             WebUIError: it failed, or somebody interrupted it.
         """
         previous, self._previous = self._previous, None
-        if previous is not None and not previous.answer.done():
+        if previous is not None:
             with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
                 previous.result()
         every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
@@ -91,16 +90,13 @@ class Exchange:
             if previous is not None and previous.answer.exception() is not None and ahead:
                 raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
             self._turn.wait()
-            if self._turn.leaving.is_set():
-                raise Interrupted(f"{self.request.title} was not sent: its run is over")
             answer = self._send()
             if is_last:
                 self._turn.give_back()
-        except BaseException as error:
-            self._fail(error)
-        else:
             with suppress(InvalidStateError):  # it was given up
                 self.answer.set_result(answer)
+        except BaseException as error:
+            self._fail(error)
         finally:
             self.sent.set()
 
@@ -160,16 +156,14 @@ class Exchange:
         if self.job.skipped or (stopped and stopped.skipped):
             raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")
 
-    def _hang(self) -> WebUIError | None:
+    def _hang(self) -> Stalled | None:
         """Why it is given up, if its progress stands still, or nothing was heard of it for too long."""
         pace, patience = self.job.pace, self.job.client.timeouts.generation
-        if not self.request.is_upscale:
-            with suppress(WebUIError):
+        with suppress(WebUIError):
+            if not self.request.is_upscale:
                 self.job.progress()
-        if pace.still_for > (limit := min(pace.limit, patience)):
-            said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
-            return Stalled(f"{said}. If that happens again, restart the WebUI")
-        if pace.seconds_without_news > patience:
-            said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
-            return AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out")
-        return None
+        still, limit = pace.still_for, min(pace.limit, patience)
+        if still <= limit and pace.seconds_without_news <= patience:
+            return None
+        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was interrupted"
+        return Stalled(f"{said}. If that happens again, restart the WebUI")

@@ -14,13 +14,14 @@ import pytest
 
 from gpu import turn as turns
 from gpu.job import orphans
-from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace, Reading
+from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace
 from gpu.sender import Sender
 from tests.gpu.test_sender import CANCEL_WITHIN, asynchronously, cancel_while, interrupts
 from tests.requesting import PATIENCE, Stranger, arm, request_for, until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CheckpointLost, Stalled, Unreachable
+from webui.models import State
 
 
 class Relay:
@@ -217,22 +218,22 @@ def test_how_long_a_job_may_stand_still_comes_from_its_stages_steps() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
 
-    def at(seconds: float, fraction: float, step: int | None) -> None:
+    def at(seconds: float, step: int) -> None:
         now[0] = seconds
-        pace.read(Reading(fraction, step=step))
+        pace.read(State(job_count=1, sampling_step=step))
 
-    at(30, 0.01, None)
+    at(30, 0)
     assert pace.limit == LONGEST_LOAD, "a model may be loading"
-    at(90, 0.1, 1)
+    at(90, 1)
     assert pace.limit == LONGEST_STILL
-    at(110, 0.2, 2)
+    at(110, 2)
     assert pace.limit == 20 * STEPS_STILL
-    at(140, 0.2, 2)
+    at(140, 2)
     assert pace.still_for == 30
     now[0] = 200
     assert (pace.still_for, pace.seconds_without_news) == (30, 90), "nobody looked: not seen to stand still"
     pace.begin()
-    at(300, 0.1, 1)
+    at(300, 1)
     assert pace.limit == 20 * STEPS_STILL, "the first picture is the measure for the next"
 
 
