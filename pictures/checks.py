@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageChops
 
 from gpu.request import Request
 from store.picture import decoded
+from webui.client import WebUIClient
 from webui.errors import BlankPicture, BrokenImage, WrongCheckpoint, WrongImages
 from webui.models import Generation
 
@@ -60,6 +62,39 @@ def _checked(request: Request, content: bytes) -> Painted:
             "model or VAE that calculates NaNs does that: try another VAE, or start the WebUI with --no-half-vae"
         )
     return Painted(content, image)
+
+
+def check_loaded(request: Request, generation: Generation, loaded: Sequence[str], client: WebUIClient) -> None:
+    """Whether the WebUI had the checkpoint in memory that the answer names.
+
+    A WebUI notes name and hash before it loads for the last time: when somebody selects another model during our load,
+    that one paints, under our name. What it was seen to have loaded tells. No proof against us is what no checkpoint
+    is called (a hash can be stale after a start), and a second model that the request itself names.
+
+    Args:
+        loaded: the hashes of what it was seen to have loaded, while it painted and just after; one that is ours is
+            enough.
+
+    Raises:
+        WrongCheckpoint: it had only another one.
+    """
+    ours, own = request.checkpoint, generation.info.sd_model_hash
+    if ours is None or not loaded or any((own and one.startswith(own)) or one == ours.sha256 for one in loaded):
+        return
+    others = [one for one in client.checkpoints() if one.sha256 in loaded]
+    if others and not any(name in one.title for one in others for name in _further_models(request)):
+        raise WrongCheckpoint(
+            f"{request.title} asked for {ours.title}, and the answer names it, but {others[0].title} was loaded: "
+            "somebody selected that at the WebUI meanwhile. Where nobody did, load another checkpoint and come back"
+        )
+
+
+def _further_models(request: Request) -> set[str]:
+    """The checkpoints that a request names beside its own: for the refiner, the hires fix, a pass of ADetailer."""
+    payload = request.payload
+    passes = (arg for script in payload.get("alwayson_scripts", {}).values() for arg in script.get("args", []))
+    names = {one.get("ad_checkpoint") for one in passes if isinstance(one, dict)}
+    return {str(one) for one in names | {payload.get("refiner_checkpoint"), payload.get("hr_checkpoint_name")} if one}
 
 
 def _adds_pictures(request: Request) -> bool:

@@ -148,6 +148,20 @@ def _unknown_model(rig: Rig) -> Any:
     return rig.paint(changed(request_for(rig.server), {"override_settings": {"sd_model_checkpoint": "photos"}}))
 
 
+def _selected_during_the_load(rig: Rig) -> Any:
+    rig.client.txt2img(request_for(rig.server).payload | {"override_settings": {"sd_model_checkpoint": "ink"}})
+    hang = arm(rig.server, kind="load hang", asked="photo*")
+
+    def select() -> None:
+        faults = f"{rig.server.url}/faults"
+        until("it loads", lambda: requests.get(faults, timeout=PATIENCE).json()[0]["fired"])
+        requests.post(f"{rig.server.url}/sdapi/v1/options", json={"sd_model_checkpoint": "oil"}, timeout=PATIENCE)
+        requests.delete(f"{faults}/{hang}", timeout=PATIENCE)
+
+    threading.Thread(target=select, daemon=True).start()
+    return rig.paint(request_for(rig.server))
+
+
 def _pressed(button: str) -> Callable[[Rig], Any]:
     def lie(rig: Rig) -> Any:
         rig.meanwhile(f"/sdapi/v1/{button}")
@@ -190,6 +204,9 @@ def _upscaler(name: str) -> Callable[[Rig], Any]:
 
 LIES = [
     Lie("Another checkpoint than the one asked for was loaded", CLAIM, PAINTED_AGAIN, WrongCheckpoint, _another_model),
+    Lie("Somebody selects another checkpoint while ours is loaded: it paints under our name and hash (1, 30)",
+        "`sd_checkpoint_hash` of the WebUI's options, while it samples and right after the answer", PAINTED_AGAIN,
+        WrongCheckpoint, _selected_during_the_load),
     Lie("An unknown checkpoint in a request is ignored (2)", CLAIM, PAINTED_AGAIN, WrongCheckpoint, _unknown_model),
     Lie("An unknown sampler becomes another (3)", LISTS, REFUSED, JobRefused,
         _named({"txt2img": WORDS | {"sampler_name": "euler a"}})),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.generate import generate
 from flows.job import GenerationJob
-from pictures.checks import is_flat, is_plain_resize
+from pictures.checks import check_loaded, is_flat, is_plain_resize
 from store.inputs import keep
 from store.picture import LARGEST_SIDE, Picture
-from tests.pictures.lies import FACES, WORDS, Rig
-from tests.requesting import until
+from tests.pictures.lies import FACES, WORDS, Rig, changed
+from tests.requesting import request_for, until
 from webui import infotext
+from webui.errors import WrongCheckpoint
+from webui.models import Generation, ImageInfo
 
 
 def text_of(picture: Picture) -> str:
@@ -79,6 +82,41 @@ def test_a_required_pass_stands_alone() -> None:
     passes = [FACES, FACES | {"required": True}]
     with pytest.raises(ValidationError, match="must be the only one"):
         GenerationJob.model_validate({"checkpoint": "photo", "txt2img": WORDS, "adetailer": passes})
+
+
+# -- the model -----------------------------------------------------------------------------------------------
+
+REFINED: dict[str, Any] = {"refiner_checkpoint": "oil"}
+SECOND_PASS: dict[str, Any] = {"hr_checkpoint_name": "oil.safetensors"}
+DETAILED: dict[str, Any] = {"alwayson_scripts": {"ADetailer": {"args": [True, True, {"ad_checkpoint": "oil"}]}}}
+
+
+@pytest.mark.parametrize(
+    ("loaded", "payload", "is_wrong"),
+    [
+        (["photo"], {}, False),
+        (["oil"], {}, True),
+        (["oil", "ink"], {}, True),
+        (["photo", "oil"], {}, False),
+        (["oil", "photo"], {}, False),
+        ([], {}, False),
+        (["of a file that is gone"], {}, False),
+        (["oil"], REFINED, False),
+        (["oil"], SECOND_PASS, False),
+        (["oil"], DETAILED, False),
+        (["ink"], REFINED | SECOND_PASS | DETAILED, True),
+    ],
+)
+def test_what_was_loaded_tells_who_painted(
+    rig: Rig, loaded: list[str], payload: dict[str, Any], is_wrong: bool
+) -> None:
+    for name in ("oil", "ink", "photo"):  # a WebUI lists no hash of what it never loaded
+        rig.client.txt2img(WORDS | {"override_settings": {"sd_model_checkpoint": name}})
+    hashes = {one.model_name: str(one.sha256) for one in rig.client.checkpoints()}
+    request = changed(request_for(rig.server), payload)
+    answer = Generation([], ImageInfo(sd_model_name="photo", sd_model_hash=hashes["photo"][:10]))
+    with pytest.raises(WrongCheckpoint, match=r"asked for photo.*but (oil|ink)") if is_wrong else nullcontext():
+        check_loaded(request, answer, [hashes.get(name, name) for name in loaded], rig.client)
 
 
 # -- upscaling -----------------------------------------------------------------------------------------------
