@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import get_run_logger
+from prefect.client.schemas.objects import State
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -246,6 +247,9 @@ class Pipeline:
         if not pictures:
             self.sender.check_may_send(request)  # here, so that no task begins that would only fail
             pictures = unless_away(self.sender.client, stage.task, request, self.sender)
+            if isinstance(pictures, State):  # somebody skipped it
+                item.skip(request)
+                pictures = []
         for picture in pictures:
             if item.steps[-1].stage is stage and picture.index not in item.published:
                 published = self.publisher.put(picture, job=item.job.name, key=item.key)

@@ -7,13 +7,11 @@ its files when the originals have changed or gone.
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from pathlib import Path
 
-from PIL import Image
-
 from store.files import write_whole
+from store.picture import decoded
 from store.settings import settings
 
 SCHEME = "store:"
@@ -41,13 +39,10 @@ def keep(file: str, *, beside: Path | None = None) -> str:
         raise ValueError(f"{file}: larger than {LARGEST // 1024**2} MiB")
     content = path.read_bytes()
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            ending = (image.format or "png").lower()
-    except Exception as error:
-        raise ValueError(f"{file}: not a picture that can be read ({error})") from None
-    name = f"{hashlib.sha256(content).hexdigest()}.{ending}"
-    return put(name, content)
+        ending = (decoded(content).format or "png").lower()
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+    return put(f"{hashlib.sha256(content).hexdigest()}.{ending}", content)
 
 
 def put(name: str, content: bytes) -> str:
