@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webui.errors import NotFound, WebUIError
+from webui.errors import BadAnswer, CallFailed, NotFound, WebUIError
 from webui.http import HTTPClient, Timeouts, encoded
 from webui.models import Checkpoint, Generation, Names, ProgressInfo, TaskProgress
 
@@ -144,6 +144,13 @@ class WebUIClient(HTTPClient):
     def options(self) -> dict[str, Any]:
         """``GET /sdapi/v1/options``."""
         return self._parse(dict[str, Any], "/sdapi/v1/options", self._call("GET", "/sdapi/v1/options"))
+
+    def openapi(self) -> dict[str, Any]:
+        """``GET /openapi.json``: the schema of every route; empty where the WebUI does not publish it."""
+        try:
+            return self._parse(dict[str, Any], "/openapi.json", self._call("GET", "/openapi.json"))
+        except (CallFailed, BadAnswer):
+            return {}
 
     def adetailer_models(self) -> list[str]:
         """``GET /adetailer/v1/ad_model``; empty where ADetailer is not installed."""
