@@ -118,7 +118,7 @@ class Inventory:
     def fits(self, what: str, fields: dict[str, Any], schema: dict[str, Any]) -> None:
         """Fields against a JSON schema; one that it does not name is a problem whether it forbids others or not."""
         known = schema["properties"]
-        for field in fields.keys() - known.keys():
+        for field in sorted(map(str, fields.keys() - known.keys())):
             self._missing(what, field, known)
         for error in Draft202012Validator(schema | {"additionalProperties": True}).iter_errors(fields):
             said = [*(error.context or []), error][0].message[-LONGEST:]  # the value, and at its end the reason

@@ -87,13 +87,12 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
 def _look_up(item: Item, steps: list[Step[Any]], problems: list[str], inventory: Inventory) -> None:
     """Look up what the steps name; all that is wrong with the item becomes its error."""
     inventory.problems, inventory.checkpoints = problems, item.checkpoints
-    painted_with = [step.settings.checkpoint for step in steps if step.stage.needs_checkpoint]
-    if painted_with:
-        inventory.have("checkpoints", "is_forge", "samplers")  # what every job needs, side by side
-    for name in dict.fromkeys([item.job.checkpoint, *painted_with] if steps == item.steps else painted_with):
-        inventory.checkpoint(name)
-    item.forge = inventory.forge
-    inventory.vae(item.job.vae)
+    if painted_with := dict.fromkeys(step.settings.checkpoint for step in steps if step.stage.needs_checkpoint):
+        inventory.have("checkpoints", "is_forge", "samplers")  # what every such job needs, side by side
+        for name in painted_with:
+            inventory.checkpoint(name)
+        item.forge = inventory.forge
+        inventory.vae(item.job.vae)
     for step in steps:
         step.stage.look_up(step, inventory)
     if problems:
@@ -126,7 +125,7 @@ def _walk(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
     """What earlier attempts left: the steps from the first that has something to paint, as far as can be told, and
     the pictures that are through all of them and not published."""
     walked, left, through = replace(item), item.steps, list[Picture]()
-    with suppress(KeyError, ValueError):  # a checkpoint that was not looked up yet; a size that is told with the files
+    with suppress(KeyError, OSError, ValueError):  # a checkpoint not looked up yet; what is told with the files
         for number, step in enumerate(item.steps):
             requests = walked.requests(step)
             through = [picture for request in requests for picture in item.kept(request)]
