@@ -14,7 +14,6 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
-from store.files import write_whole
 from store.inputs import stored
 from store.picture import Picture
 from store.settings import settings
@@ -57,18 +56,20 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
         done = published.get(key, {})
         items.append(Item(job, job.steps(), {**before.checkpoints}, before.forge, key=key, published=done))
     unpublished = [item for item in items if len(item.published) < item.job.total]
-    found: dict[str, Checkpoint] = {}
-    finished: list[tuple[Item, Picture]] = []  # of jobs that can't run any more
+    looked_up, finished = [], []  # finished: pictures of jobs that can't run any more
     for item in unpublished:
         problems = _open_files(item)
         left, kept = _walk(item)
         if steps := item.steps if problems else left:
             _look_up(item, steps, problems, inventory)
-            found |= item.checkpoints
+            looked_up.append(item)
         finished += [(item, picture) for picture in kept if item.error]
-    if found:
+    if looked_up:
+        found = {name: one for item in looked_up for name, one in item.checkpoints.items()}
+        known = LookedUp(forge=all(item.forge for item in looked_up), checkpoints=found)
         try:
-            write_whole(note, LookedUp(forge=inventory.forge, checkpoints=found).model_dump_json().encode())
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(known.model_dump_json())  # not on disk at once: without it, a retry looks up again
         except OSError as error:
             raise OSError(
                 f"{note.parent} cannot be written, where the pictures would go: {error}. Make room or mend the "
