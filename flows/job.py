@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from store.inputs import keep
@@ -17,6 +16,7 @@ from tasks.sampling import Sampling
 from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
+from variations.files import read_yaml
 
 MOST_PICTURES = 1000
 # Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
@@ -146,23 +146,28 @@ def read_job(path: Path) -> GenerationJob:
     Raises:
         ValueError: says which field of which file is wrong, and how.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no job: it should begin with fields such as checkpoint: and txt2img:")
-    content.setdefault("name", path.stem)
     try:
-        return GenerationJob.model_validate(content).with_files_kept(beside=path.parent)
+        return checked(content, path, path.stem)
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from None
 
 
-def explain(error: ValidationError) -> str:
-    """A validation error as lines of ``field: what is wrong``."""
+def checked(content: dict[str, Any], path: Path, name: str) -> GenerationJob:
+    """A job from what the file ``path`` holds, its files kept in the store; ``name``: where the content has none.
+
+    Raises:
+        ValueError: a field is wrong (a ValidationError), or a file is missing or no picture.
+    """
+    return GenerationJob.model_validate({"name": name, **content}).with_files_kept(beside=path.parent)
+
+
+def explain(error: ValueError) -> str:
+    """An error as it is; a validation error as ``field: what is wrong`` for each field."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     lines = []
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"]) or "job"
