@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.inputs import freeze_inputs
 from flows.job import GenerationJob
-from flows.log import BatchIncomplete, hide_expected_tracebacks
-from flows.pipeline import look_up, make
+from flows.log import BatchIncomplete as BatchIncomplete  # stored results of 0.2.0 name it here
+from flows.log import hide_expected_tracebacks
+from flows.pipeline import paint
 from tasks.publish import Published
 from tasks.status import RESULTS, this_run
 
@@ -38,14 +39,4 @@ def batch(
     jobs = freeze_inputs(jobs, str(this_run().id), file)
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
-
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    items = look_up(jobs, webui, gallery)
-    make(name, items, webui, gallery, tolerant=True)
-    if failed := [item for item in items if item.error is not None]:
-        get_run_logger().error("%d of %d jobs failed; the others are in the gallery", len(failed), len(items))
-        raise BatchIncomplete(
-            f"{len(failed)} of {len(items)} jobs failed, the others are in the gallery. Retry repeats only what is "
-            "missing. " + "; ".join(f"{item.job.name}: {item.error}" for item in failed[:20])
-        )
-    return [published for item in items for _, published in sorted(item.published.items())]
+    return paint(name, jobs, webui, gallery, tolerant=True)

@@ -6,7 +6,8 @@ import random
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from store.inputs import keep
 from tasks.adetailer import ADETAILER, ADetailerPass
@@ -53,6 +54,12 @@ class GenerationJob(Form):
         1, "Pictures", "How many, each with its own seed; with init images, of each.", 4, ge=1, le=MOST_PICTURES
     )
     batch_size: int = field(1, "Pictures per request", "For txt2img; more needs more memory.", 5, ge=1, le=16)
+    wildcards: bool | None = field(
+        None,
+        "Wildcards",
+        "Draw __name__ and {a|b} in prompts for each picture. Empty: where there is such a file, or such braces.",
+        6,
+    )
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
     txt2img: Annotated[Txt2Img | None, TXT2IMG] = field(None, "txt2img", "Start from a prompt.", 10)
     img2img: Annotated[Img2Img | None, IMG2IMG] = field(None, "img2img", "Repaint each picture.", 12)
@@ -60,6 +67,8 @@ class GenerationJob(Form):
         [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8
     )
     upscale: Annotated[Upscale | None, UPSCALE] = field(None, "Upscale", "Enlarge each picture.", 14)
+    # No field of the form: the template of each prompt that was drawn.
+    templates: SkipJsonSchema[dict[str, str]] = Field({}, repr=False)
 
     @field_validator("vae", mode="before")
     @classmethod

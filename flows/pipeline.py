@@ -18,13 +18,14 @@ from prefect import get_run_logger
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from flows.handback import HandBack, check_not_asked, forget_request, handing_back, unless_away
+from flows.log import BatchIncomplete
 from flows.report import report
 from gpu.lease import Lease
 from gpu.request import Request
 from gpu.sender import Sender
 from store.picture import Picture
 from tasks.checkpoint import is_loaded, switch_checkpoint, switch_request
-from tasks.preflight import preflight
+from tasks.preflight import JobRefused, preflight
 from tasks.progress import JobProgress, watch
 from tasks.publish import Published, Publisher
 from tasks.stage import Item, Job, Stage
@@ -34,28 +35,32 @@ from webui.models import Checkpoint
 POLLER_ENDS_WITHIN = 1.0  # seconds
 
 
-def look_up(jobs: Sequence[Job], webui: WebUI, gallery: Gallery) -> list[Item]:
-    """The jobs as items, looked up at the WebUI, which may be away when the run starts.
-
-    Raises:
-        Abort: the run has handed back (see handback).
-    """
-    client = webui.get_client()
-    with handing_back():
-        return unless_away(client, preflight, jobs, client, gallery)
-
-
-def make(name: str, items: list[Item], webui: WebUI, gallery: Gallery, *, tolerant: bool = False) -> None:
-    """Paint and publish the jobs that passed preflight. However that ends, also by a cancel (Prefect raises a
+def paint(
+    name: str, jobs: Sequence[Job], webui: WebUI | None, gallery: Gallery | None, *, tolerant: bool
+) -> list[Published]:
+    """Look the jobs up at the WebUI, paint and publish them. However that ends, also by a cancel (Prefect raises a
     BaseException then, and kills the process 30 s later), the run's page lists what was made.
 
+    Args:
+        webui: None: the block named "default"; so the gallery.
+        tolerant: an error concerns the jobs that it belongs to, and the others go on.
+
     Raises:
         Abort: the run has handed back (see handback).
-        WebUIError, OSError: a job failed; not where ``tolerant``, then its item has the error.
+        BatchIncomplete: jobs failed, and the others went on.
+        JobRefused, WebUIError, OSError: a job failed, and nothing goes on after it.
     """
+    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
+    client = webui.get_client()
+    with handing_back():
+        items = unless_away(client, preflight, jobs, client, gallery)
+    refused = [str(item.error) for item in items if item.error]
+    if refused and not tolerant:
+        raise JobRefused(f"{webui.base_url} would have painted something else: {'; '.join(refused)}")
+
     run, state = this_run(), RunState()
     sender = Sender(
-        webui.get_client(),
+        client,
         run=str(run.id),
         lease=Lease(webui.base_url, run=str(run.id), name=run.name),
         on_wait=state.waiting,
@@ -72,6 +77,17 @@ def make(name: str, items: list[Item], webui: WebUI, gallery: Gallery, *, tolera
             pipeline.wait_until_published()
             pipeline.progress.flush()
             report(name, items, pipeline.timings)
+
+    failed = [(item.job.name, item.error) for item in items if item.error is not None]
+    if failed and not tolerant:
+        raise failed[0][1]
+    if failed:
+        get_run_logger().error("%d of %d jobs failed; the others are in the gallery", len(failed), len(items))
+        raise BatchIncomplete(
+            f"{len(failed)} of {len(items)} jobs failed, the others are in the gallery. Retry repeats only what is "
+            "missing. " + "; ".join(f"{job}: {error}" for job, error in failed[:20])
+        )
+    return [published for item in items for _, published in sorted(item.published.items())]
 
 
 @dataclass
@@ -170,11 +186,11 @@ class Pipeline:
             with self._concerns([item]):
                 if (step := item.step(stage)) is None or not (requests := item.requests(step)):
                     continue
-                if len(self._items) > 1:  # with the job's name, where there are several to tell apart
-                    requests = [request.model_copy(update={"job": item.job.name}) for request in requests]
+                # With the job's name, where there are several to tell apart.
+                about = {"job": item.job.name if len(self._items) > 1 else "", "templates": item.job.templates}
                 checkpoint = item.checkpoint(step)
                 group = groups.setdefault(checkpoint.file if checkpoint else "", Group(checkpoint))
-                group.requests += [(item, request) for request in requests]
+                group.requests += [(item, request.model_copy(update=about)) for request in requests]
         return list(groups.values())
 
     def _take_gpu(self, groups: list[Group]) -> None:

@@ -25,7 +25,7 @@ class Request(BaseModel):
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
     pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the
-    job where there are several.
+    job where there are several; ``templates`` has the template of each prompt that was drawn from one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +41,7 @@ class Request(BaseModel):
     init: Picture | None = None
     mask: str | None = None
     job: str = ""
+    templates: dict[str, str] = {}
 
     @property
     def title(self) -> str:
