@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     webui_url: str = Field("", description="The WebUI to use where no connection block is chosen")
     webui_auth: str = Field("", repr=False, description="user:password of that WebUI's --api-auth")
     gallery: Path = Field(PROJECT / "gallery", description="Where pictures go where no gallery block is chosen")
+    wildcards: Path = Field(PROJECT / "wildcards", description="The folder of the wildcard files, NAME.txt")
     poll_interval: float = Field(0.5, gt=0, le=60, description="Seconds between two progress polls")
     preview_every: float = Field(
         0, ge=0, le=600, description="Seconds between two live previews in the Prefect UI; 0: none"

@@ -50,6 +50,7 @@ class Job(Protocol):
     images: int
     batch_size: int
     init_images: list[str]
+    templates: dict[str, str]
 
     @classmethod
     def stages(cls) -> tuple[Stage[Any], ...]: ...
