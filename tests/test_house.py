@@ -27,7 +27,7 @@ BUDGETS = {
     "tasks": 1620,
     "flows": 1260,
     "deployments": 400,
-    "services": 700,
+    "services": 790,
     "worker": 1600,
     "cli": 800,
 }
