@@ -156,7 +156,7 @@ def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
     from flows.jobfile import holds_many, keep_jobs
 
     if holds_many(file):
-        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file))}
+        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file), own=True)}
     job = read_job(file)
     if file.resolve() == EXAMPLE:
         job = adapt_example(job, say)

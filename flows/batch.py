@@ -9,7 +9,7 @@ from prefect.context import TaskRunContext
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.inputs import freeze_inputs
+from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob
 from flows.jobfile import keep_jobs, read_jobs
 from flows.log import BatchIncomplete, hide_expected_tracebacks
@@ -37,6 +37,7 @@ def batch(
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
+    check_blocks_are_references()
     if file:
         jobs = [*jobs, *read_jobs(read_file_once(file))]
     if not jobs:

@@ -9,7 +9,7 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.inputs import freeze_inputs
+from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
 from flows.pipeline import look_up, make
@@ -30,6 +30,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
+    check_blocks_are_references()
     webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
     [job] = freeze_inputs([job], str(this_run().id))
     [item] = look_up([job], webui, gallery)

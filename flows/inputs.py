@@ -10,6 +10,21 @@ from prefect.context import TaskRunContext
 
 from flows.job import GenerationJob
 from store.inputs import is_outside
+from tasks.status import this_run
+
+
+def check_blocks_are_references() -> None:
+    """A run from the queue names saved blocks: one written out could lead pictures and requests anywhere.
+
+    Raises:
+        ValueError: one is written out. (By hand a flow is called with Python objects, which is no matter.)
+    """
+    run = this_run()
+    for name in ("webui", "gallery"):
+        if run.deployment_id and (given := run.parameters.get(name)) and {*given} != {"$ref"}:
+            raise ValueError(
+                f'{name}: choose a saved block, in JSON {{"$ref": {{"block_document_slug": "{name}/NAME"}}}}'
+            )
 
 
 def freeze_inputs(jobs: list[GenerationJob], run: str) -> list[GenerationJob]:
@@ -37,7 +52,7 @@ def keep_files(jobs: list[GenerationJob]) -> list[GenerationJob]:
     """The jobs with references to the store in place of files; a retry finds the same, whatever became of the files."""
     kept = []
     for job in jobs:
-        with suppress(ValueError):  # a missing file is preflight's to report, beside all else that is wrong
+        with suppress(ValueError):  # a file that may not be had is preflight's to report, beside all else that is wrong
             job = job.with_files_kept()
         kept.append(job)
     return kept

@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
 
 from store.inputs import keep
+from store.parsing import parse_yaml, read_text
 from tasks.adetailer import ADETAILER, ADetailerPass
 from tasks.form import LARGEST_SEED, Form, field
 from tasks.img2img import IMG2IMG, Img2Img
@@ -146,12 +146,11 @@ def read_job(path: Path) -> GenerationJob:
     Raises:
         ValueError: says which field of which file is wrong, and how.
     """
+    text = read_text(path)
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+        content = parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no job: it should begin with fields such as checkpoint: and txt2img:")
     content.setdefault("name", path.stem)

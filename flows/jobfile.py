@@ -13,11 +13,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from flows.job import GenerationJob, explain
-from store.inputs import SCHEME, put, stored
+from store.inputs import is_outside, put, stored
+from store.parsing import parse_yaml, read_text
 
 MOST_JOBS = 10_000
 
@@ -27,19 +27,21 @@ def holds_many(path: Path) -> bool:
     if path.suffix.lower() in (".jsonl", ".csv"):
         return True
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, ValueError, yaml.YAMLError):
+        content = parse_yaml(read_text(path))
+    except ValueError:
         return False  # reading it as a job says what is wrong with it
     return isinstance(content, list) or (isinstance(content, dict) and "jobs" in content)
 
 
-def read_jobs(file: str) -> list[GenerationJob]:
+def read_jobs(file: str, *, own: bool = False) -> list[GenerationJob]:
     """The jobs of a file or of a reference into the store, their own files kept in the store.
+
+    ``own``: the user of this command gives the file; else a run names it, see :func:`store.inputs.stored`.
 
     Raises:
         ValueError: says which job of the file is wrong, and how; all wrong ones at once.
     """
-    path = stored(file) if file.startswith(SCHEME) else Path(file).expanduser()
+    path = Path(file).expanduser() if own and is_outside(file) else stored(file)
     entries = _entries(path)
     if len(entries) > MOST_JOBS:
         raise ValueError(f"{path}: {len(entries)} jobs are too many for one batch: at most {MOST_JOBS}")
@@ -47,7 +49,7 @@ def read_jobs(file: str) -> list[GenerationJob]:
     for number, entry in enumerate(entries, start=1):
         try:
             entry.setdefault("name", f"{path.stem[:60]}-{number:04}")
-            jobs.append(GenerationJob.model_validate(entry).with_files_kept(beside=path.parent))
+            jobs.append(GenerationJob.model_validate(entry).with_files_kept(path.parent if own else None))
         except ValidationError as error:
             problems.append(f"job {number}: {explain(error)}")
         except ValueError as error:
@@ -57,34 +59,31 @@ def read_jobs(file: str) -> list[GenerationJob]:
     return jobs
 
 
-def keep_jobs(file: str) -> str:
-    """Read a file's jobs and keep them in the store; returns the reference.
+def keep_jobs(file: str, *, own: bool = False) -> str:
+    """Read a file's jobs (see :func:`read_jobs`) and keep them in the store; returns the reference.
 
     Raises:
         ValueError: a job is wrong.
     """
-    if file.startswith(SCHEME):
+    if not is_outside(file):
         return file
-    content = "".join(json.dumps(job.parameters()) + "\n" for job in read_jobs(file)).encode()
+    content = "".join(json.dumps(job.parameters()) + "\n" for job in read_jobs(file, own=own)).encode()
     return put(f"{hashlib.sha256(content).hexdigest()}.jsonl", content)
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
+    text = read_text(path)
     try:
         match path.suffix.lower():
             case ".yaml" | ".yml":
-                entries = _from_yaml(yaml.safe_load(text))
+                entries = _from_yaml(parse_yaml(text))
             case ".jsonl":
                 entries = [json.loads(line) for line in text.splitlines() if line.strip()]
             case ".csv":
                 entries = [_nested(line) for line in csv.DictReader(text.splitlines())]
             case _:
                 raise ValueError("a file of jobs ends with .yaml, .jsonl or .csv")
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
     if not entries or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{path} holds no list of jobs")
@@ -93,8 +92,8 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def _from_yaml(content: Any) -> list[Any]:
     if isinstance(content, dict):
-        defaults, jobs = content.get("defaults") or {}, content.get("jobs") or []
-        return [_laid_over(defaults, job) for job in jobs]
+        defaults, jobs = content.get("defaults") or {}, content.get("jobs")
+        return [_laid_over(defaults, job) for job in jobs] if isinstance(jobs, list) else []
     return content if isinstance(content, list) else []
 
 
@@ -107,7 +106,7 @@ def _laid_over(below: Any, above: Any) -> Any:
 def _nested(line: dict[str | None, str | None]) -> dict[str, Any]:
     """A CSV line's dotted fields as the nested fields of a job; values are read as YAML scalars."""
     if None in line:
-        raise ValueError(f"a line has more cells than the header: {line}")
+        raise ValueError("a line has more cells than the header")
     job: dict[str, Any] = {}
     for name, cell in line.items():
         if name is None or cell is None or not cell.strip():
@@ -116,6 +115,8 @@ def _nested(line: dict[str | None, str | None]) -> dict[str, Any]:
         within = job
         for group in groups:
             within = within.setdefault(group, {})
+            if not isinstance(within, dict):
+                raise ValueError(f"the column {name.strip()} is part of {group}, which has a column of its own")
         text_only = last in ("prompt", "negative_prompt", "name", "checkpoint")
-        within[last] = cell.strip() if text_only else yaml.safe_load(cell)
+        within[last] = cell.strip() if text_only else parse_yaml(cell)
     return job

@@ -20,11 +20,9 @@ class Settings(BaseSettings):
     webui_url: str = Field("", description="The WebUI to use where no connection block is chosen")
     webui_auth: str = Field("", repr=False, description="user:password of that WebUI's --api-auth")
     gallery: Path = Field(PROJECT / "gallery", description="Where pictures go where no gallery block is chosen")
-    inputs: Path = Field(
-        PROJECT / "inputs", description="From this folder a run may take files that its parameters name by path"
-    )
+    inputs: Path = Field(PROJECT / "inputs", description="From here a run may take files that its parameters name")
     public_address: str = Field(
-        "", description="Where other machines reach the Prefect server that `darkroom up` starts: http://host:4200"
+        "", description="Where others reach the Prefect server of `darkroom up`: http://host:4200"
     )
     poll_interval: float = Field(0.5, gt=0, le=60, description="Seconds between two progress polls")
     preview_every: float = Field(

@@ -11,10 +11,12 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.up import Up
 
+JOB = {"checkpoint": "photo", "txt2img": {"prompt": "a castle", "steps": 1, "width": 64, "height": 64, "seed": 5}}
 PASSWORD = "the-password-of-the-webui"
 ATTACK = """
 async ({api, deployment}) => {
@@ -139,3 +141,27 @@ def test_no_secret_is_in_a_command_line_or_a_log(darkroom: Up, with_a_password: 
         assert PASSWORD not in " ".join(process.info["cmdline"] or [])
     for log in Path(darkroom.home / "logs").iterdir():
         assert PASSWORD not in log.read_text(errors="replace")
+
+
+def test_a_run_writes_and_reads_in_stated_folders_only(darkroom: Up, tmp_path: Path) -> None:
+    """Each of them did as it was told before: a picture in any folder, a picture and lines of a file from any."""
+    outside = tmp_path / "outside"
+    written = darkroom.start(JOB, gallery={"folder": str(outside)})
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+    from_picture = {"checkpoint": "photo", "init_images": [str(tmp_path / "a.png")], "img2img": {"prompt": "a castle"}}
+    read = darkroom.start(from_picture)
+    (tmp_path / "secrets.csv").write_text("a-secret-line,checkpoint\nx,y\n")
+    listed = darkroom.start({}, "batch/batch", file=str(tmp_path / "secrets.csv"))
+    for run, says in (
+        (written, "gallery: choose a saved block"),
+        (read, "no such file in"),
+        (listed, "no such file in"),
+    ):
+        ended = darkroom.ends(run)
+        assert ended["state_type"] == "FAILED"
+        assert says in ended["state"]["message"], ended["state"]["message"]
+        assert "a-secret-line" not in str(darkroom.logs(run)) + ended["state"]["message"]
+    assert not outside.exists()
+    assert not darkroom.painted()
+    saved = {"$ref": {"block_document_slug": "gallery/default"}}
+    assert darkroom.ends(darkroom.start(JOB, gallery=saved))["state_type"] == "COMPLETED"
