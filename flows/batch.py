@@ -6,7 +6,7 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.inputs import freeze_inputs
+from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob
 from flows.log import BatchIncomplete as BatchIncomplete  # stored results of 0.2.0 name it here
 from flows.log import hide_expected_tracebacks
@@ -36,6 +36,7 @@ def batch(
         BatchIncomplete: jobs failed; names each, and why.
     """
     hide_expected_tracebacks()
+    check_blocks_are_references()
     jobs = freeze_inputs(jobs, str(this_run().id), file)
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")

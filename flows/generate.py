@@ -9,7 +9,7 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.inputs import freeze_inputs
+from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
 from flows.pipeline import paint
@@ -30,6 +30,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
+    check_blocks_are_references()
     jobs = freeze_inputs([job], str(this_run().id))
     return paint(job.name, jobs, webui, gallery, tolerant=len(jobs) > 1)
 

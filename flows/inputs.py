@@ -13,7 +13,22 @@ from flows.jobfile import read_jobs
 from store.inputs import is_outside
 from store.settings import settings
 from tasks.preflight import JobRefused
+from tasks.status import this_run
 from variations.wildcards import NotDrawn, Wildcards, draw, may_draw
+
+
+def check_blocks_are_references() -> None:
+    """A run from the queue names saved blocks: one written out could lead pictures and requests anywhere.
+
+    Raises:
+        ValueError: one is written out. (By hand a flow is called with Python objects, which is no matter.)
+    """
+    run = this_run()
+    for name in ("webui", "gallery"):
+        if run.deployment_id and (given := run.parameters.get(name)) and {*given} != {"$ref"}:
+            raise ValueError(
+                f'{name}: choose a saved block, in JSON {{"$ref": {{"block_document_slug": "{name}/NAME"}}}}'
+            )
 
 
 def freeze_inputs(jobs: list[GenerationJob], run: str, file: str | None = None) -> list[GenerationJob]:
@@ -52,7 +67,7 @@ def freeze(jobs: list[GenerationJob], run: str, file: str | None) -> list[Genera
     """As :func:`freeze_inputs`; its result is kept for a retry, whatever became of the files."""
     kept = []
     for job in jobs:
-        with suppress(ValueError):  # a missing file is preflight's to report, beside all else that is wrong
+        with suppress(ValueError):  # a file that may not be had is preflight's to report, beside all else that is wrong
             job = job.with_files_kept()
         kept.append(job)
     kept += read_jobs(file) if file else []

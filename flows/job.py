@@ -159,18 +159,19 @@ def read_job(path: Path) -> GenerationJob:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no job: it should begin with fields such as checkpoint: and txt2img:")
     try:
-        return checked(content, path, path.stem)
+        return checked(content, path.stem, beside=path.parent)
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from None
 
 
-def checked(content: dict[str, Any], path: Path, name: str) -> GenerationJob:
-    """A job from what the file ``path`` holds, its files kept in the store; ``name``: where the content has none.
+def checked(content: dict[str, Any], name: str, *, beside: Path | None) -> GenerationJob:
+    """A job from a file's content, its own files kept in the store (see store.inputs.keep for ``beside``); ``name``:
+    where the content has none.
 
     Raises:
         ValueError: a field is wrong (a ValidationError), or a file is missing or no picture.
     """
-    return GenerationJob.model_validate({"name": name, **content}).with_files_kept(beside=path.parent)
+    return GenerationJob.model_validate({"name": name, **content}).with_files_kept(beside)
 
 
 def explain(error: ValueError) -> str:

@@ -20,15 +20,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 # telling a hang from slow work, tidying up.
 BUDGETS = {
     "webui": 900,  # without webui/embedded
-    "store": 308,
+    "store": 400,
     "variations": 450,
     "gpu": 1225,
     "pictures": 420,
     "blocks": 400,
     "tasks": 1620,
-    "flows": 1260,
+    "flows": 1275,
     "deployments": 400,
-    "services": 700,
+    "services": 770,
     "worker": 1600,
     "cli": 800,
 }

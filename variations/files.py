@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
+from store.parsing import parse_yaml, read_text
 
 TEXT = ("prompt", "negative_prompt", "name", "checkpoint")  # cells that are text, whatever they look like
 
@@ -22,12 +22,11 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ValueError: it can't be read, or is no YAML.
     """
+    text = read_text(path)
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+        return parse_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is {error}") from None
 
 
 def is_table(path: Path) -> bool:
@@ -48,20 +47,19 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
+    lines = read_text(path).splitlines()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
         if path.suffix.lower() == ".csv":
             return [_nested(line) for line in csv.DictReader(lines)]
         return [json.loads(line) for line in lines if line.strip()]
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError) as error:
+    except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
 def _listed(content: Any) -> list[Any]:
     if isinstance(content, dict):
-        return [laid_over(content.get("defaults") or {}, job) for job in content.get("jobs") or []]
+        defaults, jobs = content.get("defaults") or {}, content.get("jobs")
+        return [laid_over(defaults, job) for job in jobs] if isinstance(jobs, list) else []
     return content if isinstance(content, list) else []
 
 
@@ -75,7 +73,7 @@ def laid_over(below: Any, above: Any) -> Any:
 def _nested(line: dict[str | None, str | None]) -> dict[str, Any]:
     """A CSV line's dotted fields as the nested fields of a job; values are read as YAML scalars."""
     if None in line:
-        raise ValueError(f"a line has more cells than the header: {line}")
+        raise ValueError("a line has more cells than the header")
     job: dict[str, Any] = {}
     for name, cell in line.items():
         if name is None or cell is None or not cell.strip():
@@ -84,5 +82,7 @@ def _nested(line: dict[str | None, str | None]) -> dict[str, Any]:
         within = job
         for group in groups:
             within = within.setdefault(group, {})
-        within[last] = cell.strip() if last in TEXT else yaml.safe_load(cell)
+            if not isinstance(within, dict):
+                raise ValueError(f"the column {name.strip()} is part of {group}, which has a column of its own")
+        within[last] = cell.strip() if last in TEXT else parse_yaml(cell)
     return job

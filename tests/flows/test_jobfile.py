@@ -11,6 +11,7 @@ from store.settings import settings
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings(), "home", tmp_path / "home")
+    monkeypatch.setattr(settings(), "inputs", tmp_path)
 
 
 def written(tmp_path: Path, name: str, text: str) -> str:
