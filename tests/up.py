@@ -7,8 +7,10 @@ count its requests, hold its steps and arm its faults.
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import psutil
 import requests
 
+from services.stack import SERVER_PORT
 from tests.rest import PROJECT, Rest, environment
 from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
@@ -46,8 +49,14 @@ class Up(Rest):
         return self.process is not None and self.process.poll() is None
 
     def begin(self) -> None:
-        """Start it, and wait until it says that it is up."""
-        with self.log.open("wb") as out:
+        """Start it, and wait until it says that it is up.
+
+        On another port than Prefect's own: a `darkroom up` of a test beside this one would take that while a server
+        that was killed here is being started again.
+        """
+        with self.log.open("wb") as out, ExitStack() as taken:
+            with suppress(OSError):  # somebody has it
+                taken.enter_context(socket.create_server(("127.0.0.1", SERVER_PORT)))
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.app", "up"],
                 cwd=PROJECT,
@@ -56,11 +65,11 @@ class Up(Rest):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        until(
-            "darkroom is up",
-            lambda: "Ctrl-C stops everything" in self.log.read_text() or not self.alive,
-            UP_WITHIN,
-        )
+            until(
+                "darkroom is up",
+                lambda: "Ctrl-C stops everything" in self.log.read_text() or not self.alive,
+                UP_WITHIN,
+            )
         assert self.alive, self.log.read_text()
         address = next(line.split()[1] for line in self.log.read_text().splitlines() if line.startswith("Prefect "))
         self.api = f"{address}/api"
