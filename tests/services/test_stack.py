@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import requests
 
-from tests.servers import PROJECT, Prefect, free_port
+from tests.rest import PROJECT, darkroom, environment, left_by
+from tests.servers import Prefect, free_port
 from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
@@ -24,29 +24,12 @@ DARKROOM = [sys.executable, "-m", "cli.app"]
 UP_WITHIN = 150.0  # seconds; a first start creates the database
 
 
-def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a person who has set nothing, with the project's state in ``home``."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    return clean | {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery"), **more}
-
-
-def working_for(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("DARKROOM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 @contextmanager
-def up(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+def up(folder: Path, variables: dict[str, str]) -> Iterator[Path]:
     """A running `darkroom up`; gives the file with what it says."""
     log = folder / "up.log"
     with log.open("w") as output:
-        process = subprocess.Popen([*DARKROOM, "up"], env=environment, cwd=PROJECT, stdout=output, stderr=output)
+        process = subprocess.Popen([*DARKROOM, "up"], env=variables, cwd=PROJECT, stdout=output, stderr=output)
     try:
         until("it is up", lambda: "Ctrl-C stops" in log.read_text() or process.poll() is not None, UP_WITHIN)
         assert process.poll() is None, log.read_text()
@@ -62,10 +45,8 @@ def record(home: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(400)
 def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> None:
-    with up(tmp_path, clean_environment(tmp_path)) as log:
-        second = subprocess.run(
-            [*DARKROOM, "up"], env=clean_environment(tmp_path), cwd=PROJECT, capture_output=True, text=True, timeout=60
-        )
+    with up(tmp_path, environment(tmp_path)) as log:
+        second = darkroom(environment(tmp_path), "up")
         assert second.returncode == 1
         assert "up already" in second.stderr
         before = record(tmp_path)
@@ -82,7 +63,7 @@ def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> N
         after = record(tmp_path)
         assert (after["api_url"], after["webui_url"]) == (before["api_url"], before["webui_url"])
         assert {pid for pid, _ in after["processes"]}.isdisjoint({pid for pid, _ in before["processes"]})
-    assert not working_for(tmp_path)
+    assert not left_by(tmp_path)
 
 
 def _answers(url: str) -> bool:
@@ -110,14 +91,7 @@ def test_a_server_of_the_prefect_profile_is_used_and_named(deployed: Prefect, tm
     (tmp_path / ".prefect").mkdir()
     profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{deployed.api}"\nPREFECT_API_KEY = "a-secret"\n'
     (tmp_path / ".prefect" / "profiles.toml").write_text(profile)
-    done = subprocess.run(
-        [*DARKROOM, "deploy"],
-        env=clean_environment(tmp_path / "home", HOME=str(tmp_path)),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = darkroom(environment(tmp_path / "home", HOME=str(tmp_path)), "deploy")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Prefect: {deployed.api}, from Prefect's own settings (profile 'mine'" in done.stdout
     assert "a-secret" not in done.stdout + done.stderr
