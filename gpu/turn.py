@@ -50,7 +50,7 @@ class Turn:
     def take(self) -> None:
         """Wait for the lease, if it is not held, and take over what dead runs left at the WebUI."""
         if self._lease is not None and not self._lease.held:
-            self._idle_at = max(self._idle_at, self._lease.take(self._say_who_paints))
+            self._idle_at = max(self._idle_at, self._lease.take(self._say_holder))
             self.lost += orphans(lambda _: self._client, self._client.base_url)
 
     def give_back(self) -> None:
@@ -123,7 +123,7 @@ class Turn:
             self.lost.pop().close()
         raise Unavailable(f"{said} and was restarted. The picture is painted again when it is back")
 
-    def _say_who_paints(self, holder: Ticket) -> None:
+    def _say_holder(self, holder: Ticket) -> None:
         self.say(f"the GPU is with the run {holder.name!r} ({holder.run}, process {holder.pid})")
 
     def _wait_for_strangers(self) -> None:
