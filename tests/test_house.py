@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 880,  # without webui/embedded
     "store": 300,
-    "gpu": 1225,
+    "gpu": 1180,
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
