@@ -59,7 +59,7 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
     looked_up, finished = [], []  # finished: pictures of jobs that can't run any more
     for item in unpublished:
         problems = _open_files(item)
-        left, kept = _walk(item)
+        left, kept = _painted_before(item)
         if steps := item.steps if problems else left:
             _look_up(item, steps, problems, inventory)
             looked_up.append(item)
@@ -122,7 +122,7 @@ def _open_files(item: Item) -> list[str]:
     return problems
 
 
-def _walk(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
+def _painted_before(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
     """What earlier attempts left: the steps from the first that has something to paint, as far as can be told, and
     the pictures that are through all of them and not published."""
     walked, left, through = replace(item), item.steps, list[Picture]()
