@@ -109,7 +109,7 @@ def _open_files(item: Item) -> list[str]:
                 sizes[reference] = image.size
             if reference in job.init_images:
                 job.steps(sizes[reference])  # a stage says here that it can't take or make pictures of this size
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, Image.DecompressionBombError) as error:
             problems.append(str(error) if reference in str(error) else f"{reference}: {error}")
     seed = getattr(item.steps[0].form, "seed", None)
     starts = [] if problems else [reference for reference in job.init_images for _ in range(job.images)]
