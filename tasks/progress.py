@@ -20,10 +20,9 @@ from prefect.context import FlowRunContext
 from gpu.exchange import Exchange
 from gpu.poller import poll
 from gpu.progress import ALMOST, Reading
-from gpu.request import Request
+from gpu.request import SWITCH, Request
 from gpu.sender import Sender
 from store.settings import settings
-from tasks.checkpoint import SWITCH
 
 FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for its artifacts
 WRITE_EVERY = 1.0  # seconds between two writes of the artifacts, at least: Prefect's SQLite has one writer

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.request import Request
+from pictures.checks import Painted
 from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
+from webui.models import ImageInfo
 
 
 class Glaze(StageForm):
@@ -35,8 +37,8 @@ class GlazeStage(Stage[Glaze]):
         own["denoising_strength"] = step.form.strength
         return {"payload": step.form.with_extra(item.payload(step) | own)}
 
-    def note(self, request: Request, content: bytes) -> str:
-        return "glazed"
+    def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
+        return "glazed", infotext
 
 
 GLAZE = GlazeStage()

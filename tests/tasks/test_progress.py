@@ -20,7 +20,8 @@ from tasks import progress
 from tasks.checkpoint import switch_checkpoint
 from tasks.progress import JobProgress, line, watch
 from tasks.status import this_run
-from tests.requesting import PATIENCE, request_for, until
+from tests.requesting import PATIENCE, request_for
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
@@ -60,7 +61,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Written:
 
 def test_a_line_reads_well(server: EmbeddedWebUI) -> None:
     second = request_for(server, 2)
-    assert line(second, 0.6, 8.2, Reading(0.6, step=12, steps=20)) == "txt2img 2/4: step 12/20, 60 %, 8 s left"
+    assert line(second, 0.6, 8.2, Reading(0.6, 1, 12, 20)) == "txt2img 2/4: step 12/20, 60 %, 8 s left"
     assert line(second, 0.6, None, Reading(0.6)) == "txt2img 2/4: 60 %"
 
 
