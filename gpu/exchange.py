@@ -17,6 +17,7 @@ from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
 LOOK_EVERY = 5.0  # seconds between two looks for a hang
+UPSCALE = "extras"  # what a WebUI calls its job while it upscales
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,20 @@ class Answer:
 
     request: Request
     received: Received
-    task_id: str
+    job: Job
     seconds: float
+
+    @property
+    def task_id(self) -> str:
+        return self.job.id
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The hashes of what the WebUI was seen to have loaded: while it sampled, where progress was polled then, and
+        just after its answer. Waits for that look; empty where the WebUI did not tell, or nothing had to be loaded.
+        """
+        self.job.looked.wait()
+        return tuple(self.job.loaded)
 
     @cached_property
     def generation(self) -> Generation:
@@ -89,16 +102,21 @@ class Exchange:
         try:
             if previous is not None and previous.answer.exception() is not None and ahead:
                 raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
+            if previous is not None and previous.request.checkpoint != self.request.checkpoint:
+                previous.job.looked.wait()  # before this one has another loaded
             self._turn.wait()
             answer = self._send()
             if is_last:
                 self._turn.give_back()
             with suppress(InvalidStateError):  # it was given up
                 self.answer.set_result(answer)
+            if self.request.checkpoint is not None:
+                self.job.look_loaded()  # while the next one goes out: a load takes longer than this look
         except BaseException as error:
             self._fail(error)
         finally:
             self.sent.set()
+            self.job.looked.set()  # also where it failed: the next one waits for that
 
     def _send(self) -> Answer:
         self.job.mark_sent()
@@ -113,9 +131,11 @@ class Exchange:
             self.job.close()
             raise
         seconds = time.monotonic() - started
+        if self.request.is_upscale:
+            self.job.pace.upscaled()
         self.job.close()
         self._refuse_interrupted()
-        return Answer(self.request, received, self.job.id, seconds)
+        return Answer(self.request, received, self.job, seconds)
 
     def _is_sent(self) -> None:
         self.sent.set()
@@ -130,6 +150,7 @@ class Exchange:
 
     def _fail(self, error: BaseException) -> bool:
         """Whether ``error`` came before any answer."""
+        self.job.looked.set()
         try:
             self.answer.set_exception(error)
         except InvalidStateError:
@@ -162,8 +183,11 @@ class Exchange:
         with suppress(WebUIError):
             if not self.request.is_upscale:
                 self.job.progress()
-        still, limit = pace.still_for, min(pace.limit, patience)
+            elif (state := self._turn.look()).running and state.job != UPSCALE:
+                pace.begin()  # it waits behind somebody's picture
+        still = pace.seconds_without_news if self.request.is_upscale else pace.still_for
+        limit = min(pace.limit, patience)
         if still <= limit and pace.seconds_without_news <= patience:
             return None
-        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was interrupted"
+        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was given up"
         return Stalled(f"{said}. If that happens again, restart the WebUI")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -33,6 +34,8 @@ class Job:
 
     Attributes:
         awaited: it is sent, and its answer is not here yet.
+        loaded: the hashes of the checkpoints that the WebUI was seen to have in memory for it.
+        looked: set when none is added any more.
         interrupted, skipped: the WebUI's flag for an interrupt, or for a skip, was seen up while this job ran.
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
@@ -41,6 +44,8 @@ class Job:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
         self.awaited = self.interrupted = self.skipped = False
+        self.loaded: list[str] = []
+        self.looked = threading.Event()
         self.stopping_since: float | None = None
         self._decoding_since: float | None = None
         self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
@@ -93,8 +98,20 @@ class Job:
         # Until its first step a WebUI may still hold the last job's number of steps and its picture.
         if ours is None or state.sampling_step == 0:
             return Reading(state.jobs_done, jobs)
+        if not self.loaded:
+            self.look_loaded()  # from its first step on, a job's model is loaded for good
         steps = (state.sampling_step, state.sampling_steps)
         return Reading(state.jobs_done, jobs, *steps, ours.live_preview, ours.id_live_preview)
+
+    def look_loaded(self) -> None:
+        """See which checkpoint the WebUI has in memory.
+
+        By ``sd_checkpoint_hash`` of its options, which changes when a load ends. ``sd_model_checkpoint`` there only
+        echoes what was posted, and a picture's info names what was loaded before the job's last reload.
+        """
+        with suppress(WebUIError):
+            seen = self.client.options(timeout=self.client.timeouts.progress).get("sd_checkpoint_hash")
+            self.loaded += [str(seen)] if seen else []
 
     def stop(self) -> bool:
         """One step towards this job's end: interrupt it if it is the one that runs. Returns whether it is over.

@@ -69,12 +69,14 @@ class Pace:
 
     Before its first step a job may stand still for :data:`LONGEST_LOAD` (a model is loaded), afterwards for
     :data:`STEPS_STILL` times the longest step that was seen, and at least for :data:`LONGEST_STILL`. One for all jobs
-    of a stage and size, so that the first picture is the measure for the next.
+    of a stage and size, so that the first picture is the measure for the next. An upscale tells no progress: the whole
+    of it counts as one step, and the first one has :data:`LONGEST_LOAD`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._longest_step = 0.0
+        self._upscaled = False
         self.begin()
 
     def begin(self) -> None:
@@ -93,10 +95,15 @@ class Pace:
             self._seen, self._since = seen, now
         self._read_at = now
 
+    def upscaled(self) -> None:
+        """An upscale was answered."""
+        self._longest_step, self._upscaled = max(self._longest_step, self.seconds_without_news), True
+
     @property
     def limit(self) -> float:
         """Seconds for which it may stand still."""
-        return max(LONGEST_STILL, STEPS_STILL * self._longest_step) if self._sampling else LONGEST_LOAD
+        known = self._sampling or self._upscaled
+        return max(LONGEST_STILL, STEPS_STILL * self._longest_step) if known else LONGEST_LOAD
 
     @property
     def still_for(self) -> float:

@@ -24,6 +24,7 @@ from gpu.job import Job
 from gpu.lease import Lease
 from gpu.progress import Pace
 from gpu.request import Request, load_request
+from gpu.restart import restart
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
 from webui.errors import CallFailed, CheckpointLost, Stalled, WebUIError
@@ -141,7 +142,7 @@ class Sender:
                 error.transient = request.digest not in self._stalled
                 self._stalled.add(request.digest)
             if isinstance(error, CheckpointLost):
-                error.transient = self._load_another(request)
+                self._heal(request, error)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
@@ -150,11 +151,14 @@ class Sender:
         finally:
             self._exchanges.pop(request.digest, None)
 
-    def _load_another(self, request: Request) -> bool:
-        """Have the WebUI load another checkpoint than ``request`` names; returns whether it did.
+    def _heal(self, request: Request, error: CheckpointLost) -> None:
+        """After a failed load, make the checkpoint that was there before work again: by the load of another one than
+        ``request`` names, else by a restart. The error is transient then.
 
-        After a failed load that is what makes the one before it work again.
+        Raises:
+            CheckpointLost: neither could be had.
         """
+        error.transient = True
         for other in self.client.checkpoints():
             if request.checkpoint is not None and other.file != request.checkpoint.file:
                 asked = request.payload.get("override_settings", {})
@@ -162,8 +166,9 @@ class Sender:
                 self._exchanges.pop(load.digest, None)  # of an earlier time
                 with suppress(CallFailed):
                     self._send(load).result()
-                    return True
-        return False
+                    return
+        if why := restart(self.client, []):
+            raise CheckpointLost(f"{error}. It was not restarted by itself: {why}") from None
 
     def _following(self, request: Request) -> Request | None:
         """What is planned after ``request``."""

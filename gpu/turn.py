@@ -13,8 +13,10 @@ from contextlib import suppress
 
 from gpu.job import Job, orphans
 from gpu.lease import NEVER, Lease, Ticket
+from gpu.progress import LONGEST_STILL, Pace
+from gpu.restart import restart
 from webui.client import WebUIClient
-from webui.errors import CallTimedOut, Interrupted, Stalled, WebUIError
+from webui.errors import CallTimedOut, Interrupted, Stalled, Unavailable, WebUIError
 from webui.models import State
 
 IDLE_FOR = 0.05  # seconds for which a WebUI that was seen idle counts as idle, for the next run as well
@@ -60,13 +62,13 @@ class Turn:
         """Return when the next request may go.
 
         Raises:
-            Stalled: a job of ours did not end though it was interrupted.
+            Stalled, Unavailable: see stop_lost.
             Interrupted: nothing more is to be sent.
         """
         try:
             self.stop_lost()
             self._wait_for_strangers()
-        except Stalled:
+        except (Stalled, Unavailable):
             raise
         except WebUIError:
             pass  # the request itself will say what is wrong, with its own retries
@@ -94,7 +96,8 @@ class Turn:
         """Stop what nobody waits for any more, before it is painted again.
 
         Raises:
-            Stalled: it did not end though it was interrupted.
+            Stalled: it did not end though it was interrupted, and the WebUI was not restarted.
+            Unavailable: the WebUI was restarted.
             WebUIError: the WebUI did not tell.
         """
         for job in list(self.lost):
@@ -106,15 +109,19 @@ class Turn:
                         deadline = time.monotonic() + STOPS_WITHIN
                         self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
                 if not over and time.monotonic() > deadline:
-                    # The place for POST /sdapi/v1/server-restart, where the server allows it.
-                    raise Stalled(
-                        f"{job.id} at {self._client.base_url} was interrupted and still runs after {STOPS_WITHIN:g} s: "
-                        "the WebUI hangs. Restart it, then Retry this run"
-                    )
+                    self._restart(f"{job.id} at {self._client.base_url} was interrupted and still runs after ")
                 if not over and self.leaving.wait(STOP_POLL):
                     return
             self.lost.remove(job)
             job.close()
+
+    def _restart(self, said: str) -> None:
+        said += f"{STOPS_WITHIN:g} s: the WebUI hangs"
+        if why := restart(self._client, [job.id for job in self.lost]):
+            raise Stalled(f"{said}. It was not restarted: {why}. Restart it, then Retry this run")
+        while self.lost:
+            self.lost.pop().close()
+        raise Unavailable(f"{said} and was restarted. The picture is painted again when it is back")
 
     def _say_who_paints(self, holder: Ticket) -> None:
         self.say(f"the GPU is with the run {holder.name!r} ({holder.run}, process {holder.pid})")
@@ -134,9 +141,14 @@ class Turn:
         ahead, seen = 1, {job.job_timestamp}
         with suppress(WebUIError):  # no /internal routes, or too slow to tell
             ahead += len(self._client.pending_tasks())
-        self.say(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
+        busy = f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us"
+        self.say(busy)
+        pace = Pace()
         while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
             self.may_send()
             with suppress(CallTimedOut):  # one slow look does not mean that it is done
                 job = self._client.job_state().state
                 seen.add(job.job_timestamp)
+                pace.read(job)
+            if (still := pace.seconds_without_news) > LONGEST_STILL:
+                self.say(f"{busy}; it stands still for {still // 60:.0f} min: look at the WebUI, it is not interrupted")

@@ -13,7 +13,7 @@
     │   ├── CheckpointLost     500 after a failed load: no checkpoint is in memory
     │   └── OutOfMemory        500 whose error is CUDA's
     ├── WrongPicture           a 200 that is not what was asked
-    │   ├── WrongCheckpoint    another model painted it
+    │   ├── WrongCheckpoint    another model painted it                                     (transient)
     │   ├── WrongImages        another number or size of pictures, or other seeds
     │   ├── BrokenImage        what came back is no whole picture                           (transient)
     │   ├── BlankPicture       black, or of one other colour
@@ -117,7 +117,9 @@ class WrongPicture(WebUIError):
 
 
 class WrongCheckpoint(WrongPicture):
-    """The answer names another checkpoint than the request did."""
+    """Another checkpoint than the request named painted it: somebody switched the model meanwhile."""
+
+    transient = True
 
 
 class WrongImages(WrongPicture):
@@ -141,7 +143,7 @@ class Interrupted(WrongPicture):
 
 
 class Skipped(Interrupted):
-    """Somebody skipped this picture; what came back is half-denoised, and nobody wants it again."""
+    """Somebody skipped this picture: what came back is half-denoised, and nobody wants it again."""
 
     transient = False
 

@@ -100,6 +100,17 @@ class Rig:
 
         threading.Thread(target=call, daemon=True).start()
 
+    def select_during_a_load(self, of: str, other: str) -> None:
+        """Have somebody select another checkpoint while the next load of one is under way."""
+        hang, faults = arm(self.server, kind="load hang", asked=of), f"{self.server.url}/faults"
+
+        def select() -> None:
+            until("it loads", lambda: requests.get(faults, timeout=PATIENCE).json()[0]["fired"])
+            requests.post(f"{self.server.url}/sdapi/v1/options", json={"sd_model_checkpoint": other}, timeout=PATIENCE)
+            requests.delete(f"{faults}/{hang}", timeout=PATIENCE)
+
+        threading.Thread(target=select, daemon=True).start()
+
 
 LANCZOS = {"upscaler": "Lanczos"}
 
@@ -150,15 +161,7 @@ def _unknown_model(rig: Rig) -> Any:
 
 def _selected_during_the_load(rig: Rig) -> Any:
     rig.client.txt2img(request_for(rig.server).payload | {"override_settings": {"sd_model_checkpoint": "ink"}})
-    hang = arm(rig.server, kind="load hang", asked="photo*")
-
-    def select() -> None:
-        faults = f"{rig.server.url}/faults"
-        until("it loads", lambda: requests.get(faults, timeout=PATIENCE).json()[0]["fired"])
-        requests.post(f"{rig.server.url}/sdapi/v1/options", json={"sd_model_checkpoint": "oil"}, timeout=PATIENCE)
-        requests.delete(f"{faults}/{hang}", timeout=PATIENCE)
-
-    threading.Thread(target=select, daemon=True).start()
+    rig.select_during_a_load("photo*", "oil")
     return rig.paint(request_for(rig.server))
 
 
