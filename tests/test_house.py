@@ -24,7 +24,7 @@ BUDGETS = {
     "gpu": 1220,
     "pictures": 400,
     "blocks": 400,
-    "tasks": 1505,
+    "tasks": 1465,
     "flows": 1260,
     "deployments": 400,
     "services": 700,
