@@ -9,7 +9,7 @@ from gpu.request import Request
 from pictures.checks import Painted, is_flat, is_plain_resize, is_same
 from store.picture import decoded
 from webui import infotext as infotexts
-from webui.errors import ADetailerIgnored, WithoutEffect
+from webui.errors import WithoutEffect
 from webui.models import ImageInfo
 
 RESIZES = frozenset({"None", "Lanczos", "Nearest", None})  # upscalers that do nothing else
@@ -22,12 +22,11 @@ def of_adetailer(request: Request, info: ImageInfo, painted: Painted, infotext: 
     With ``skip_img2img`` ADetailer acted if and only if the pixels differ; the answer names it regardless.
 
     Raises:
-        ADetailerIgnored: it dropped its arguments.
-        WithoutEffect: it found nothing, and the request's only pass is required.
+        WithoutEffect: it dropped its arguments, or found nothing though the request's only pass is required.
     """
     assert request.init is not None
     if "ADetailer model" not in str(info.extra_generation_params):
-        raise ADetailerIgnored(
+        raise WithoutEffect(
             f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
             "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
         )

@@ -7,17 +7,14 @@ is read from the pixels (pictures/effects.py).
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-from jsonschema import Draft202012Validator
 
 from gpu.request import Request
 from pictures import effects
 from pictures.checks import Painted
 from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
-from tasks.inventory import Inventory, near
+from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
 from webui.errors import NotFound
 from webui.models import ImageInfo
@@ -64,16 +61,9 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
                 "the job has an adetailer stage, but the WebUI has no ADetailer: install the extension"
             )
             return
-        # A schema that does not forbid other fields would not find a typing error, and ADetailer then drops itself.
-        validator = Draft202012Validator({"additionalProperties": False} | schema)
         for number, one in enumerate(step.form, start=1):
-            inventory.one_of("ADetailer model", one.ad_model, inventory.have("adetailer_models"))
-            inventory.loras(one.ad_prompt)
-            for error in validator.iter_errors(one.arguments()):
-                unknown = re.findall(r"'(\w+)' (?:was|were) unexpected", error.message)
-                hint = "".join(near(name, schema.get("properties", {})) for name in unknown)
-                where = ".".join(map(str, error.path))
-                inventory.problems.append(f"adetailer pass {number}: {where} {error.message}{hint}")
+            inventory.names(one.arguments())
+            inventory.fits(f"ADetailer field (pass {number})", one.arguments(), schema)
 
     def fields(self, step: Step[list[ADetailerPass]], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         """Every pass, and nothing but the passes."""

@@ -46,7 +46,7 @@ class UpscaleStage(Stage[Upscale]):
         return 5
 
     def look_up(self, step: Step[Upscale], inventory: Inventory) -> None:
-        inventory.one_of("upscaler", step.form.upscaler, inventory.have("upscalers"))
+        inventory.payload(self.endpoint, {"upscaler_1": step.form.upscaler}, step.form.extra)
 
     def fields(self, step: Step[Upscale], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         form = step.form

@@ -30,7 +30,7 @@ class GlazeStage(Stage[Glaze]):
         return Settings(before.sampling.changed_by(form), form.checkpoint, before.size)
 
     def look_up(self, step: Step[Glaze], inventory: Inventory) -> None:
-        inventory.sampling(step.settings.sampling)
+        inventory.payload(self.endpoint, step.settings.sampling.payload(), {})
 
     def fields(self, step: Step[Glaze], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         own: dict[str, Any] = {"width": picture.width, "height": picture.height, "seed": picture.seed, "batch_size": 1}

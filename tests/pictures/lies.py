@@ -24,7 +24,6 @@ from webui import infotext
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import (
-    ADetailerIgnored,
     BlankPicture,
     BrokenImage,
     Interrupted,
@@ -221,6 +220,16 @@ LIES = [
         _named({"txt2img": WORDS | {"styles": ["No such style"]}})),
     Lie("An unknown LoRA is ignored (3)", LISTS, REFUSED, JobRefused,
         _named({"txt2img": WORDS | {"prompt": "a boat <lora:nowhere:1>"}})),
+    Lie("A LoRA in the negative prompt, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"txt2img": WORDS | {"negative_prompt": "<lora:nowhere:1>"}})),
+    Lie("An unknown field is ignored (3, 33)", "the WebUI's own schema, before the run", REFUSED, JobRefused,
+        _named({"txt2img": WORDS | {"extra": {"tilling": True}}})),
+    Lie("ADetailer's own checkpoint, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_checkpoint": True, "ad_checkpoint": "foto"}}]})),
+    Lie("ADetailer's own sampler, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_sampler": True, "ad_sampler": "euler"}}]})),
+    Lie("ADetailer's own VAE, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_vae": True, "ad_vae": "none.pt"}}]})),
     Lie("Interrupt: a half-denoised picture with an ordinary infotext (4)", "the flag in `/sdapi/v1/progress`, looked "
         "at while it is painted and right after the answer", PAINTED_AGAIN, Interrupted, _pressed("interrupt")),
     Lie("Skip: the same (4)", "the same", "the picture is recorded as skipped, and the run goes on with the next",
@@ -229,7 +238,7 @@ LIES = [
         f"{LISTS}; {PIXELS}", f"{REFUSED}; a note, or a failure where the pass is required", WithoutEffect,
         _unknown_detector),
     Lie("ADetailer rejects its arguments and repaints the whole picture (5)",
-        "its own schema, before the run; what the answer says of itself", REFUSED, ADetailerIgnored,
+        "its own schema, before the run; what the answer says of itself", REFUSED, WithoutEffect,
         _dropped_by_adetailer),
     Lie("ADetailer finds nothing, and the infotext names its model all the same (5)", PIXELS,
         "a note at the picture and the infotext without it; a failure where the pass is required", WithoutEffect,
