@@ -109,6 +109,7 @@ class Exchange:
         finally:
             self.job.looked.set()
             self.sent.set()
+            self.job.looked.set()  # also where it failed: the next one waits for that
 
     def _send(self) -> Answer:
         self.job.mark_sent()
