@@ -19,6 +19,7 @@ from concurrent.futures import wait
 from contextlib import suppress
 from types import TracebackType
 
+from gpu import canary
 from gpu.exchange import Answer, Exchange
 from gpu.job import Job
 from gpu.lease import Lease
@@ -26,7 +27,7 @@ from gpu.progress import Pace
 from gpu.request import Request, loads_of_others
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
-from webui.errors import CallFailed, CheckpointLost, Stalled, WebUIError
+from webui.errors import CallFailed, CheckpointLost, OutOfMemory, Stalled, WebUIError
 
 # Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
 # Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
@@ -143,6 +144,9 @@ class Sender:
             if isinstance(error, Stalled):
                 error.transient = request.digest not in self._stalled
                 self._stalled.add(request.digest)
+            if isinstance(error, OutOfMemory):
+                with suppress(OSError):
+                    canary.mark(self.client.base_url)
             if isinstance(error, CheckpointLost):
                 error.transient = self._load_another(request)
             raise

@@ -21,14 +21,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 850,  # without webui/embedded
     "store": 300,
-    "gpu": 1220,
+    "gpu": 1225,
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "worker": 1600,
+    "worker": 1701,
     "cli": 800,
 }
 ROOMS = list(BUDGETS)
