@@ -28,7 +28,7 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "worker": 1701,
+    "worker": 1703,
     "cli": 800,
 }
 ROOMS = list(BUDGETS)

@@ -17,6 +17,7 @@ from uuid import UUID
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
@@ -175,7 +176,8 @@ class DarkroomWorker(ProcessWorker):
     async def _delay(self, run: FlowRun, until: datetime | None, message: str) -> None:
         logger.info("run %s: %s", run.name, message)
         state: State[Any] = AwaitingRetry(scheduled_time=until, message=message)
-        await self.client.set_flow_run_state(run.id, state)  # not by force: a run that is being cancelled stays so
+        with contextlib.suppress(ObjectNotFound):  # it was deleted just now
+            await self.client.set_flow_run_state(run.id, state)  # not by force: what is being cancelled stays so
 
     async def plan(self) -> None:
         """Bring the queue into order for the next look."""
