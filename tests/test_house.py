@@ -29,7 +29,7 @@ BUDGETS = {
     "flows": 1275,
     "deployments": 400,
     "services": 770,
-    "worker": 1600,
+    "worker": 1703,
     "cli": 800,
 }
 ROOMS = list(BUDGETS)
