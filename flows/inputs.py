@@ -18,7 +18,7 @@ from variations.wildcards import NotDrawn, Wildcards, draw, may_draw
 
 def freeze_inputs(jobs: list[GenerationJob], run: str, file: str | None = None) -> list[GenerationJob]:
     """The jobs, and those of ``file``, with all that a retry of ``run`` must find as it was: given files in the store,
-    a seed for each −1, and a job for each picture whose prompts are drawn.
+    a seed for each −1, a job for each cell of a sweep, and one for each picture whose prompts are drawn.
 
     Files are kept when a job is queued by the command line; a path from the Prefect form is kept here.
 
@@ -28,7 +28,7 @@ def freeze_inputs(jobs: list[GenerationJob], run: str, file: str | None = None) 
     """
     if file and not is_outside(file):
         jobs, file = [*jobs, *read_jobs(file)], None
-    if file or any(may_draw(job.parameters()) or any(map(is_outside, job.files)) for job in jobs):
+    if file or any(job.sweep or may_draw(job.parameters()) or any(map(is_outside, job.files)) for job in jobs):
         return freeze(jobs, run, file)
     return with_seeds(jobs, run)
 
@@ -57,7 +57,8 @@ def freeze(jobs: list[GenerationJob], run: str, file: str | None) -> list[Genera
         kept.append(job)
     kept += read_jobs(file) if file else []
     varied, wrong, wildcards = [], [], Wildcards(settings().wildcards)
-    for job in with_seeds(kept, run):
+    of_sweeps = [cell for job in with_seeds(kept, run) for cell in job.cells()]
+    for job in with_seeds(of_sweeps, f"{run} cell"):  # for a seed of −1 among a sweep's values
         try:
             drawn, told = draw(job.parameters(), wildcards)
         except NotDrawn as error:

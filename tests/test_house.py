@@ -26,7 +26,7 @@ BUDGETS = {
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
-    "flows": 1140,
+    "flows": 1245,
     "deployments": 400,
     "services": 700,
     "worker": 1600,
