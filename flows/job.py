@@ -18,7 +18,7 @@ from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
 from variations.files import read_yaml
-from variations.sweep import MOST_CELLS, as_axes, cells
+from variations.sweep import Axis, as_axes, cells
 
 MOST_PICTURES = 1000
 # Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
@@ -30,34 +30,6 @@ ONE_OR_SEVERAL = {
         {"type": "null"},
     ]
 }
-
-
-class Axis(Form):
-    """A field, and the values that it takes in turn."""
-
-    name: str = field(..., "Field", "cfg_scale, checkpoint, seed, prompt, img2img.denoising_strength and the like.", 1)
-    values: list[str] = field(
-        ..., "Values", "Values, or ranges: 1..8, and 0.2..0.8..0.1 with a step.", 2, min_length=1, max_length=MOST_CELLS
-    )
-    search: str = field("", "Search", "Text in the field that each value replaces. Empty: all of it.", 3)
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _texts(cls, given: Any) -> Any:
-        return [str(one) for one in (given if isinstance(given, list) else [given])]
-
-    @property
-    def is_of_files(self) -> bool:
-        return self.name.rpartition(".")[2] in ("init_images", "mask")
-
-    def with_files_kept(self, beside: Path | None) -> Axis:
-        """The axis with its files, ``*`` in their names, replaced by references to the store."""
-        found = [
-            str(path)
-            for value in self.values
-            for path in (sorted((beside or Path()).glob(value)) if "*" in value else [value])
-        ]
-        return self.model_copy(update={"values": [keep(file, beside=beside) for file in found]})
 
 
 class GenerationJob(Form):
@@ -140,8 +112,7 @@ class GenerationJob(Form):
             try:
                 made.append(type(self).model_validate(cell))
             except ValidationError as error:
-                where = ", ".join(f"{name} {value}" for name, value in cell["cell"].items())
-                raise ValueError(f"the sweep's cell {where}: {explain(error)}") from None
+                raise ValueError(f"the sweep's cell {cell['cell']}: {explain(error)}") from None
         return made
 
     @property
@@ -177,7 +148,7 @@ class GenerationJob(Form):
     def files(self) -> list[str]:
         """The files that the job starts from: paths, or references to the store."""
         given = [getattr(step.form, name) for step in self.steps() for name in step.stage.files]
-        swept = [value for axis in self.sweep if axis.is_of_files for value in axis.values]
+        swept = [file for axis in self.sweep for file in axis.files]
         return [*self.init_images, *filter(None, given), *swept]
 
     def with_files_kept(self, beside: Path | None = None) -> GenerationJob:
@@ -187,7 +158,7 @@ class GenerationJob(Form):
             ValueError: a file is missing or no picture.
         """
         changed: dict[str, Any] = {"init_images": [keep(file, beside=beside) for file in self.init_images]}
-        changed["sweep"] = [axis.with_files_kept(beside) if axis.is_of_files else axis for axis in self.sweep]
+        changed["sweep"] = [axis.with_files_kept(beside) for axis in self.sweep]
         for step in self.steps():
             given = {name: file for name in step.stage.files if (file := getattr(step.form, name))}
             kept = {name: keep(file, beside=beside) for name, file in given.items()}

@@ -50,26 +50,23 @@ def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]], gall
 
 def publish_grids(items: Sequence[Item], gallery: Gallery) -> list[Published]:
     """The grids of the sweeps, of each cell its first picture; none of a sweep that lacks a cell, until Retry."""
-    sweeps: dict[tuple[str, ...], list[Item]] = {}
-    for item in items:
-        if item.job.cell:
-            sweeps.setdefault((item.job.name, *item.job.cell), []).append(item)
     found = []
-    for (name, *_), cells in sweeps.items():
-        files = {item.job.title: file for item in reversed(cells) if item.published and (file := file_of(item))}
-        if len(files) < len({item.job.title for item in cells}):
+    for name in dict.fromkeys(item.job.name for item in items if item.job.cell):
+        cells = {item.job.title: item for item in reversed(items) if item.job.cell and item.job.name == name}
+        made = [(item.job.cell, file) for item in reversed(cells.values()) if (file := file_of(item))]
+        if len(made) < len(cells):
             get_run_logger().warning("%s: no grid, because not all of its pictures are here", name)
             continue
-        made = [{"cell": item.job.cell, "path": str(files[item.job.title])} for item in cells]
-        for z, image in grids([(item.job.cell, files[item.job.title]) for item in cells]).items():
-            first = min(cells[0].published.items())[1]
-            fields = {"date": f"{due_at():%Y-%m-%d}", "time": f"{due_at():%H-%M-%S}", "job": name, "seed": first.seed}
+        about = {"flow_run": str(this_run().id), "cells": [{"cell": cell, "path": str(file)} for cell, file in made]}
+        for z, image in grids(made).items():
+            seed = min(item.published[1].seed for item in cells.values())
+            fields = {"date": f"{due_at():%Y-%m-%d}", "time": f"{due_at():%H-%M-%S}", "job": name, "seed": seed}
             fields |= {"stage": f"grid {z}", "index": "grid", "checkpoint": "grid", "run": str(this_run().id)[:8]}
             encoded = io.BytesIO()
             image.save(encoded, "PNG")
             path = gallery.put(f"{gallery.name(**fields)}.png", encoded.getvalue())
-            gallery.put_beside(path, json.dumps({"flow_run": str(this_run().id), "cells": made}, indent=1).encode())
-            found.append(Published(path=path, seed=first.seed, stage="grid", note=z))
+            gallery.put_beside(path, json.dumps(about, indent=1).encode())
+            found.append(Published(path=path, seed=seed, stage="grid", note=z))
     return found
 
 
@@ -95,7 +92,7 @@ def contact_sheet(name: str, items: Sequence[Item], drawn: Sequence[Published]) 
     """Grids, thumbnails, seeds and where each picture is, as markdown; then what is half-way."""
     published = [(item, one) for item in items for _, one in sorted(item.published.items())]
     cells = [
-        f"![{one.path}]({thumbnail(file_of(item, one))})<br>seed {one.seed}" + (f"<br>{one.note}" if one.note else "")
+        f"![{one.path}]({thumbnail(file_of(item, one.index))})<br>seed {one.seed}{one.note and f'<br>{one.note}'}"
         for item, one in published[:SHEET]
     ]
     width = min(COLUMNS, max(1, len(cells)))
@@ -112,11 +109,12 @@ def contact_sheet(name: str, items: Sequence[Item], drawn: Sequence[Published]) 
     return "\n".join(sheet)
 
 
-def file_of(item: Item, published: Published | None = None) -> Path | None:
-    """A picture (None: the first) as this run keeps it, else as it is in the gallery; None where there is neither."""
-    published = published or min(item.published.items())[1]
-    kept = [one.path for one in item.pictures if one.index == published.index]
-    return next((Path(path) for path in [*kept, published.path] if Path(path).is_file()), None)
+def file_of(item: Item, index: int = 1) -> Path | None:
+    """A published picture as this run keeps it, else as it is in the gallery; None where there is neither."""
+    if index not in item.published:
+        return None
+    paths = [*(one.path for one in item.pictures if one.index == index), item.published[index].path]
+    return next((Path(path) for path in paths if Path(path).is_file()), None)
 
 
 def thumbnail(file: Path | None, side: int = THUMBNAIL) -> str:

@@ -21,12 +21,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 850,  # without webui/embedded
     "store": 300,
-    "variations": 450,
+    "variations": 478,
     "gpu": 1220,
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
-    "flows": 1245,
+    "flows": 1175,
     "deployments": 400,
     "services": 700,
     "worker": 1600,

@@ -9,12 +9,63 @@ import re
 from copy import deepcopy
 from decimal import Decimal
 from itertools import product
+from math import prod
+from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from store.inputs import keep
 
 MOST_AXES = 3
 MOST_CELLS = 500  # so that a slip, such as 10 × 10 × 10, does not fill the night
 OF_THE_JOB = ("checkpoint", "vae", "images", "init_images")  # fields of no stage
 RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)(?:\.\.(\d+(?:\.\d+)?))?")
+
+
+class Axis(BaseModel):
+    """A field, and the values that it takes in turn: part of a job's form."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(
+        title="Field",
+        description="cfg_scale, checkpoint, seed, prompt, img2img.denoising_strength and the like.",
+        json_schema_extra={"position": 1},
+    )
+    values: list[str] = Field(
+        title="Values",
+        description="Values, or ranges: 1..8, and 0.2..0.8..0.1 with a step.",
+        min_length=1,
+        max_length=MOST_CELLS,
+        json_schema_extra={"position": 2},
+    )
+    search: str = Field(
+        "",
+        title="Search",
+        description="Text in the field that each value replaces. Empty: all of it.",
+        json_schema_extra={"position": 3},
+    )
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _texts(cls, given: Any) -> Any:
+        return [str(one) for one in (given if isinstance(given, list) else [given])]
+
+    @property
+    def files(self) -> list[str]:
+        return self.values if self.name.rpartition(".")[2] in ("init_images", "mask") else []
+
+    def with_files_kept(self, beside: Path | None) -> Axis:
+        """The axis with its files, ``*`` in their names, replaced by references to the store.
+
+        Raises:
+            ValueError: a file is missing or no picture.
+        """
+        folder = beside or Path()
+        found = [sorted(map(str, folder.glob(file))) if "*" in file else [file] for file in self.files]
+        kept = [keep(file, beside=beside) for files in found for file in files]
+        return self.model_copy(update={"values": kept}) if kept else self
 
 
 def as_axes(sweep: Any) -> Any:
@@ -43,7 +94,7 @@ def cells(job: dict[str, Any]) -> list[dict[str, Any]]:
     if len(set(labels)) < len(labels):
         raise ValueError("two axes of the sweep change the same")
     values = [_values(axis) for axis in axes]
-    if (count := _product(len(each) for each in values)) > MOST_CELLS:
+    if (count := prod(map(len, values))) > MOST_CELLS:
         raise ValueError(f"a sweep of {' × '.join(str(len(each)) for each in values)} = {count}: at most {MOST_CELLS}")
     found = []
     for reverse in product(*reversed(values)):
@@ -52,13 +103,6 @@ def cells(job: dict[str, Any]) -> list[dict[str, Any]]:
             _change(cell, axis, value)
         found.append(cell | {"cell": dict(zip(labels, chosen, strict=True))})
     return found
-
-
-def _product(counts: Any) -> int:
-    total = 1
-    for count in counts:
-        total *= count
-    return total
 
 
 def _values(axis: dict[str, Any]) -> list[str]:

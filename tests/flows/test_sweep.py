@@ -39,8 +39,8 @@ def job(sweep: Any, **more: Any) -> GenerationJob:
 @pytest.mark.parametrize(
     ("sweep", "says"),
     [
-        ({"stepz": [1, 2]}, r"cell stepz 1: txt2img\.stepz: Extra inputs"),
-        ({"steps": [5, 0]}, r"cell steps 0: txt2img\.steps: .*greater than or equal to 1"),
+        ({"stepz": [1, 2]}, r"cell {'stepz': '1'}: txt2img\.stepz: Extra inputs"),
+        ({"steps": [5, 0]}, r"cell {'steps': '0'}: txt2img\.steps: .*greater than or equal to 1"),
         ({"images": [600, 601]}, "1201 pictures are too many for one sweep"),
         ({"seed": "1..501"}, "at most 500"),
     ],
