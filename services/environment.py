@@ -91,17 +91,15 @@ def use(variables: dict[str, str]) -> None:
 def configured_api(say: Callable[[str], None]) -> str | None:
     """The address of the API that the user chose; None: there is none.
 
-    The environment variable comes first, then whatever else Prefect reads: the active profile (``prefect config set``,
-    ``prefect cloud login``), ``.env``, ``prefect.toml``; ``say`` is told which. The address is put into the environment
-    for our children; a key or a password stays where Prefect reads it.
+    The environment variable comes first, then whatever else Prefect reads (profile, ``.env``, ``prefect.toml``), which
+    ``say`` is told. It is put into the environment for our children; a key or a password stays where Prefect reads it.
     """
     if os.environ.get(API):
         return os.environ[API]
     from prefect.context import get_settings_context
 
     context = get_settings_context()
-    url = context.settings.api.url
-    if url:
+    if url := context.settings.api.url:
         say(f"Prefect: {url}, from Prefect's own settings (profile {context.profile.name!r}, .env or prefect.toml)")
         use({API: url})
     return url

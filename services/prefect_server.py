@@ -31,10 +31,7 @@ from services.origin import OwnPagesOnly
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between the tries
 LOCKED = 503  # Prefect's status for "database is locked"
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
-NOT_RETURNABLE = (
-    "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take that value out of the "
-    "request and send it again."
-)
+NOT_RETURNABLE = "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take it out."
 
 
 class WriteMiddleware:

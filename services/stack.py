@@ -25,9 +25,7 @@ from store.settings import settings
 SERVER_PORT = 4200  # Prefect's own
 WEBUI_PORT = 7861  # beside a real WebUI's 7860
 PORT_TRIES = 5  # another program may take a port between our look and the start on it
-SERVER_READY = 120.0  # seconds; the first start creates the database
-WEBUI_READY = 60.0
-WORKER_READY = 60.0
+READY_WITHIN = 120.0  # seconds; the server's first start creates the database
 CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to end
 READY_LINE = "darkroom worker: ready"
 
@@ -51,12 +49,10 @@ class AlreadyUp(RuntimeError):
 
 def running() -> Addresses | None:
     """The stack that is up for this project; None when there is none."""
-    lock = _take_lock()
-    if lock is not None:
+    if (lock := _take_lock()) is not None:
         lock.release()
         return None
-    found = last_addresses()
-    return None if found is None or found.closing else found
+    return found if (found := last_addresses()) and not found.closing else None
 
 
 def last_addresses() -> Addresses | None:
@@ -82,11 +78,8 @@ def find_prefect(say: Say) -> str | None:
 
 
 class Stack:
-    """Starts what is missing, keeps it alive, and stops it again; a context manager.
-
-    Args:
-        say: called with a line for each thing that a person should know.
-    """
+    """Starts what is missing, keeps it alive, and stops it again; a context manager. ``say`` is told what a person
+    should know, a line at a time."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -138,7 +131,7 @@ class Stack:
             self._on_free_port("the embedded WebUI", WEBUI_PORT, self._start_webui)
             bootstrap(self.addresses.webui_url, say=self._say)
         # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
-        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE), WORKER_READY)
+        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE))
         self._say(f"worker: waiting for runs in the pool {POOL}")
 
     def _ask_webui(self) -> None:
@@ -168,7 +161,7 @@ class Stack:
                 self.parts.pop()
 
     def _start_public_server(self, public: str) -> None:
-        """The server for other machines; behind ``https`` a program on this one that passes requests on to it.
+        """The server for other machines; of ``https``, a program on this one takes care and passes requests on.
 
         Raises:
             ValueError: it has no password, or its port is taken: under another, nobody would find it.
@@ -181,7 +174,7 @@ class Stack:
         plain = public.startswith("http:")
         port = (urlsplit(public).port or 80) if plain else SERVER_PORT
         if free_port(port) != port:
-            raise ValueError(f"DARKROOM_PUBLIC_ADDRESS is {public}, and another program has the port {port}: end it")
+            raise ValueError(f"DARKROOM_PUBLIC_ADDRESS={public}: the port {port} cannot be had. Which program has it?")
         self._start_server(port, "0.0.0.0" if plain else "127.0.0.1")
 
     def _start_server(self, port: int, host: str = "127.0.0.1") -> None:
@@ -189,19 +182,19 @@ class Stack:
         use(own_prefect(url))
         # It listens once it has started. Not a request: another program that took the port would answer as well.
         ready = partial(Child.listens_on, port=port)
-        self._start("the Prefect server", server_on(port, host), "prefect-server.log", ready, SERVER_READY)
+        self._start("the Prefect server", server_on(port, host), "prefect-server.log", ready)
 
     def _start_webui(self, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
         module = ["webui.embedded", "--port", str(port), "--folder", str(settings().home / "webui")]
-        self._start("the embedded WebUI", module, "webui.log", _wrote(url), WEBUI_READY)
+        self._start("the embedded WebUI", module, "webui.log", _wrote(url))
         self.addresses.webui_url = self.addresses.embedded = url
 
-    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool], within: float) -> None:
+    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
         self.parts.append(Part(name, module, settings().home / "logs" / log))
         self._write()
         child = self.parts[-1].child
-        child.wait_until(lambda: ready(child), within)
+        child.wait_until(lambda: ready(child), READY_WITHIN)
 
     def watch(self, stop: threading.Event) -> None:
         """Keep the parts alive until ``stop`` is set."""
@@ -266,9 +259,8 @@ def _end_left_over(before: Addresses | None, say: Say) -> None:
             if abs(process.create_time() - created) < 1:  # else the pid was given to another process
                 say(f"ending process {pid}, left by a darkroom that was killed")
                 left += [process, *process.children(recursive=True)]
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in psutil.wait_procs(left, timeout=10)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                stop(process)
+        left = psutil.wait_procs(left, timeout=10)[1]

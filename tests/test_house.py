@@ -20,14 +20,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 # telling a hang from slow work, tidying up.
 BUDGETS = {
     "webui": 850,  # without webui/embedded
-    "store": 385,
+    "store": 382,
     "gpu": 1220,
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
-    "flows": 1275,
+    "flows": 1271,
     "deployments": 400,
-    "services": 770,
+    "services": 745,
     "worker": 1600,
     "cli": 800,
 }
