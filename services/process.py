@@ -77,9 +77,8 @@ class Child:
         """Whether it, or a child of its, has the TCP port."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            for one in [process, *process.children(recursive=True)]:
-                if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in one.net_connections("tcp")):
-                    return True
+            found = [c for one in [process, *process.children(recursive=True)] for c in one.net_connections("tcp")]
+            return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
         return False
 
     def wait_until(self, ready: Callable[[], bool], within: float) -> None:

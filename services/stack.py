@@ -34,7 +34,6 @@ READY_LINE = "darkroom worker: ready"
 class Addresses:
     """Where the parts of a running stack are; kept in ``.darkroom/up.json``."""
 
-    pid: int
     api_url: str = ""
     own_server: bool = False  # whether the Prefect server is one of the parts
     webui_url: str = ""
@@ -68,8 +67,7 @@ def find_prefect(say: Say) -> str | None:
 
     ``PREFECT_API_URL`` comes first, then a running ``darkroom up``, then what else Prefect reads (its profile, files).
     """
-    up = None if os.environ.get(API) else running()
-    if up is not None:
+    if not os.environ.get(API) and (up := running()):
         use(own_prefect(up.api_url) if up.own_server else {API: up.api_url})
     elif configured_api(say) is None:
         return None
@@ -84,7 +82,7 @@ class Stack:
     def __init__(self, say: Say) -> None:
         self._say = say
         self.parts: list[Part] = []
-        self.addresses = Addresses(os.getpid())
+        self.addresses = Addresses()
         self._lock: Held | None = None
 
     def __enter__(self) -> Stack:
@@ -131,7 +129,7 @@ class Stack:
             self._on_free_port("the embedded WebUI", WEBUI_PORT, self._start_webui)
             bootstrap(self.addresses.webui_url, say=self._say)
         # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
-        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE))
+        self._start("the worker", ["cli.app", "worker"], "worker.log", lambda child: READY_LINE in child.since_start())
         self._say(f"worker: waiting for runs in the pool {POOL}")
 
     def _ask_webui(self) -> None:
@@ -187,7 +185,7 @@ class Stack:
     def _start_webui(self, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
         module = ["webui.embedded", "--port", str(port), "--folder", str(settings().home / "webui")]
-        self._start("the embedded WebUI", module, "webui.log", _wrote(url))
+        self._start("the embedded WebUI", module, "webui.log", lambda child: url in child.since_start())
         self.addresses.webui_url = self.addresses.embedded = url
 
     def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
@@ -224,14 +222,10 @@ class Stack:
             self._lock = None
 
     def _write(self) -> None:
-        pids = [part.child.pid for part in self.parts]
         with contextlib.suppress(psutil.NoSuchProcess):
-            self.addresses.processes = [(pid, psutil.Process(pid).create_time()) for pid in pids]
+            processes = [psutil.Process(part.child.pid) for part in self.parts]
+            self.addresses.processes = [(process.pid, process.create_time()) for process in processes]
         write_whole(_record(), json.dumps(asdict(self.addresses)).encode())
-
-
-def _wrote(text: str) -> Callable[[Child], bool]:
-    return lambda child: text in child.since_start()
 
 
 def server_on(port: int, host: str = "127.0.0.1") -> list[str]:

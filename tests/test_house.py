@@ -27,7 +27,7 @@ BUDGETS = {
     "tasks": 1620,
     "flows": 1271,
     "deployments": 400,
-    "services": 745,
+    "services": 735,
     "worker": 1600,
     "cli": 800,
 }
