@@ -12,7 +12,7 @@ from functools import cached_property
 from gpu.job import Job
 from gpu.request import Request
 from gpu.turn import Turn
-from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.errors import AnswerLost, Interrupted, Skipped, Stalled, Unavailable, WebUIError
 from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
@@ -165,8 +165,9 @@ class Exchange:
         if not self._turn.leaving.is_set():
             with suppress(WebUIError):
                 state = self._turn.look()
-        if self.job.interrupted or (not state.running and (state.interrupted or state.skipped)):
-            raise Interrupted(
-                f"{self.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
-                "came back is dropped. To stop a job for good, cancel its run in Prefect"
-            )
+        over = not state.running
+        said = f"{self.request.title} was %s at the WebUI; the half-denoised picture that came back is dropped"
+        if self.job.interrupted or (over and state.interrupted):
+            raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
+        if self.job.skipped or (over and state.skipped):
+            raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")

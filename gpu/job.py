@@ -36,14 +36,14 @@ class Job:
         awaited: it is sent, and its answer is not here yet.
         loaded: the hashes of the checkpoints that the WebUI was seen to have in memory for it.
         looked: set when none is added any more.
-        interrupted: the WebUI's flag for an interrupt or a skip was seen up while this job ran.
+        interrupted, skipped: the WebUI's flag for an interrupt, or for a skip, was seen up while this job ran.
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
 
     def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None, lock: Held | None = None) -> None:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
-        self.awaited = self.interrupted = False
+        self.awaited = self.interrupted = self.skipped = False
         self.loaded: list[str] = []
         self.looked = threading.Event()
         self.stopping_since: float | None = None
@@ -90,7 +90,8 @@ class Job:
         if not state.running:
             return None
         self.pace.read(state)
-        self.interrupted |= state.interrupted or state.skipped
+        self.interrupted |= state.interrupted
+        self.skipped |= state.skipped
         jobs = max(1, state.job_count)
         # Until its first step a WebUI may still hold the last job's number of steps and its picture.
         if ours is None or state.sampling_step == 0:

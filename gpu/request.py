@@ -25,8 +25,9 @@ class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
-    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the
-    job where there are several.
+    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``must_change``: what
+    comes back must not be the init picture. ``job`` names the job where there are several; ``templates`` has the
+    template of each prompt that was drawn from one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,7 +42,9 @@ class Request(BaseModel):
     checkpoint: Checkpoint | None = None
     init: Picture | None = None
     mask: str | None = None
+    must_change: bool = False
     job: str = ""
+    templates: dict[str, str] = {}
 
     @property
     def title(self) -> str:
@@ -51,6 +54,11 @@ class Request(BaseModel):
         if last == self.first:
             return f"{of}{self.stage} {self.first}/{self.of} · seed {self.seeds[0]}"
         return f"{of}{self.stage} {self.first}–{last}/{self.of} · seeds {self.seeds[0]}–{self.seeds[-1]}"
+
+    @property
+    def indexes(self) -> range:
+        """The numbers of its pictures in the stage, from 1."""
+        return range(self.first, self.first + len(self.seeds))
 
     @cached_property
     def digest(self) -> str:

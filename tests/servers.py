@@ -6,9 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +16,12 @@ import psutil
 import requests
 
 from services.process import Child
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 PROJECT = Path(__file__).resolve().parents[1]
 WITHIN = 60.0  # seconds; two cores that other tests share
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.05)
-    raise AssertionError(f"not within {within} s: {what}")
 
 
 def free_port() -> int:

@@ -10,9 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,21 +17,12 @@ from typing import Any
 import psutil
 import requests
 
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 PROJECT = Path(__file__).resolve().parents[1]
 UP_WITHIN = 150  # seconds; two shared cores, a first start that creates the database
 RUN_WITHIN = 90
-
-
-def until(what: str, true: Callable[[], Any], within: float = RUN_WITHIN) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.1)
-    raise AssertionError(f"not within {within} s: {what}")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webui.errors import CallFailed, NotFound, Unreachable, WebUIError
+from webui.errors import BadAnswer, CallFailed, NotFound, Unreachable, WebUIError
 from webui.http import HTTPClient, Timeouts, encoded
 from webui.models import Checkpoint, Generation, Names, ProgressInfo, TaskProgress
 
@@ -161,6 +161,13 @@ class WebUIClient(HTTPClient):
         """``GET /sdapi/v1/options``."""
         path = "/sdapi/v1/options"
         return self._parse(dict[str, Any], path, self._call("GET", path, timeout=timeout))
+
+    def openapi(self) -> dict[str, Any]:
+        """``GET /openapi.json``: the schema of every route; empty where the WebUI does not publish it."""
+        try:
+            return self._parse(dict[str, Any], "/openapi.json", self._call("GET", "/openapi.json"))
+        except (CallFailed, BadAnswer):
+            return {}
 
     def adetailer_models(self) -> list[str]:
         """``GET /adetailer/v1/ad_model``; empty where ADetailer is not installed."""

@@ -18,7 +18,8 @@ from cli.app import EXAMPLE
 from cli.example import adapt_example
 from flows.job import read_job
 from store.settings import settings
-from tests.servers import PROJECT, Prefect, free_port, prefect_on, until, webui_is_idle
+from tests.servers import PROJECT, Prefect, free_port, prefect_on, webui_is_idle
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.up import Up, until
+from tests.up import Up
+from tests.waiting import until
 
 SMALL = {"steps": 4, "width": 128, "height": 128, "seed": 100}
 JOB: dict[str, Any] = {

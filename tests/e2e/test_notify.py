@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.up import PROJECT, Up, environment, until
+from tests.up import PROJECT, Up, environment
+from tests.waiting import until
 
 SECRET = "a-secret-part-of-the-address"
 TXT2IMG = {"prompt": "a castle", "steps": 1, "width": 64, "height": 64, "seed": 5}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.up import Up, until
+from tests.up import Up
+from tests.waiting import until
 
 TXT2IMG = {"prompt": "a castle", "steps": 20, "width": 64, "height": 64, "seed": 5}
 JOB: dict[str, Any] = {"checkpoint": "photo", "images": 1, "txt2img": TXT2IMG}

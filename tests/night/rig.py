@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 
 from gpu.lease import tickets
-from tests.up import Up, until
+from tests.up import Up
+from tests.waiting import until
 from webui.embedded.faults import ErrorAnswer
 from webui.embedded.received import Received
 from webui.embedded.server import EmbeddedWebUI

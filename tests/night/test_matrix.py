@@ -16,7 +16,7 @@ from tests.night.conftest import Holder, Record
 from tests.night.faults import FAULTS
 from tests.night.rig import FINAL, STAGES, Night, pause
 from tests.night.strangers import Strangers
-from tests.up import until
+from tests.waiting import until
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(580)]
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from services.process import Child
-from tests.servers import Prefect, until
+from tests.servers import Prefect
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 
