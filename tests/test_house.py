@@ -25,7 +25,7 @@ BUDGETS = {
     "gpu": 1225,
     "pictures": 420,
     "blocks": 400,
-    "tasks": 1620,
+    "tasks": 1490,
     "flows": 1275,
     "deployments": 400,
     "services": 770,
