@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,10 +52,13 @@ def paint(
         BatchIncomplete: jobs failed, and the others went on.
         JobRefused, WebUIError, OSError: a job failed, and nothing goes on after it.
     """
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    client = webui.get_client()
-    with handing_back():
-        items = unless_away(client, preflight, jobs, client, gallery)
+    with ThreadPoolExecutor() as beside:  # each block is a call to Prefect, and this one is needed last
+        reading = beside.submit(copy_context().run, Gallery.chosen, gallery)
+        webui = WebUI.chosen(webui)
+        client = webui.get_client()
+        with handing_back():
+            items = unless_away(client, preflight, jobs, client, reading.result)
+    gallery = reading.result()
     refused = [str(item.error) for item in items if item.error]
     if refused and not tolerant:
         raise JobRefused(f"{webui.base_url} would have painted something else: {'; '.join(refused)}")

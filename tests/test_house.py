@@ -22,9 +22,9 @@ BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 400,
     "variations": 500,
-    "gpu": 1225,
+    "gpu": 1250,
     "pictures": 420,
-    "blocks": 400,
+    "blocks": 405,
     "tasks": 1520,
     "flows": 1275,
     "deployments": 400,
