@@ -14,7 +14,7 @@ import httpx
 from fastapi import APIRouter, Body, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from backlog import queue
+from backlog import change
 from backlog.task import QueueError, Status, Task
 from gateway.clients import client_of
 from gateway.jobs import INTERACTIVE, answer, queue_payload
@@ -118,7 +118,7 @@ def _cancel_current(request: Request, client: str) -> None:
     task = current(request.app.state.prefect, client)
     if task is not None:
         with suppress(QueueError):  # it has ended meanwhile
-            queue.cancel(request.app.state.prefect, task.id)
+            change.cancel(request.app.state.prefect, task.id)
 
 
 async def _ask(request: Request, path: str) -> httpx.Response:

@@ -70,9 +70,8 @@ def look(webui: WebUIClient, task: Task, preview_id: int | None = None) -> Seen:
         found = None  # progress is advice
     if found is None:
         return Seen(task.progress, task.eta)
-    fraction = max(task.progress, min(found.fraction, FINISHED) if task.pictures <= 1 else task.progress)
-    eta = found.eta if task.pictures <= 1 else task.eta
-    return Seen(fraction, eta, found.step, found.steps, found.preview, found.preview_id)
+    own = min(found.done / max(1, found.jobs), FINISHED) if task.pictures <= 1 else 0.0
+    return Seen(max(task.progress, own), task.eta, found.step, found.steps, found.preview, found.preview_id)
 
 
 def find(prefect: SyncPrefectClient, task_id: str) -> Task:

@@ -16,7 +16,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from pydantic import BaseModel
 
-from backlog import control, queue
+from backlog import change, control, queue
 from backlog.control import Pause
 from backlog.queue import Overview
 from backlog.task import ENDED, Status, Task
@@ -107,41 +107,41 @@ def show(request: Request, task: UUID) -> Task:
 def edit(request: Request, task: UUID, changes: Changes) -> Task:
     client = prefect(request)
     if changes.job:
-        queue.edit(client, task, changes.job)
+        change.edit(client, task, changes.job)
     if changes.priority is not None:
-        queue.set_priority(client, task, changes.priority)
+        change.set_priority(client, task, changes.priority)
     return queue.show(client, task)
 
 
 @router.delete("/queue/{task}", status_code=204)
 def delete(request: Request, task: UUID) -> None:
-    queue.delete(prefect(request), task)
+    change.delete(prefect(request), task)
 
 
 @router.post("/queue/{task}/cancel")
 def cancel(request: Request, task: UUID) -> Task:
-    return queue.cancel(prefect(request), task)
+    return change.cancel(prefect(request), task)
 
 
 @router.post("/queue/{task}/retry")
 def retry(request: Request, task: UUID) -> Task:
-    return queue.retry(prefect(request), task)
+    return change.retry(prefect(request), task)
 
 
 @router.post("/queue/{task}/duplicate", status_code=201)
 def duplicate(request: Request, task: UUID, changes: Annotated[dict[str, Any] | None, Body()] = None) -> Task:
-    return queue.duplicate(prefect(request), task, changes)
+    return change.duplicate(prefect(request), task, changes)
 
 
 @router.post("/queue/{task}/run")
 def run(request: Request, task: UUID) -> Task:
     """Have it run next."""
-    return queue.move(prefect(request), task, "top")
+    return change.move(prefect(request), task, "top")
 
 
 @router.post("/queue/{task}/move")
 def move(request: Request, task: UUID, where: Move) -> Task:
-    return queue.move(prefect(request), task, where.to)
+    return change.move(prefect(request), task, where.to)
 
 
 @router.get("/status")
