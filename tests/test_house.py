@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 308,
-    "gpu": 1220,
+    "gpu": 1189,
     "pictures": 400,
     "blocks": 400,
     "tasks": 1447,
