@@ -12,11 +12,12 @@ from functools import cached_property
 from gpu.job import Job
 from gpu.request import Request
 from gpu.turn import Turn
-from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.errors import AnswerLost, Interrupted, Skipped, Stalled, Unavailable, WebUIError
 from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
 LOOK_EVERY = 5.0  # seconds between two looks for a hang
+UPSCALE = "extras"  # what a WebUI calls its job while it upscales
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,20 @@ class Answer:
 
     request: Request
     received: Received
-    task_id: str
+    job: Job
     seconds: float
+
+    @property
+    def task_id(self) -> str:
+        return self.job.id
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The hashes of what the WebUI was seen to have loaded: while it sampled, where progress was polled then, and
+        just after its answer. Waits for that look; empty where the WebUI did not tell, or nothing had to be loaded.
+        """
+        self.job.looked.wait()
+        return tuple(self.job.loaded)
 
     @cached_property
     def generation(self) -> Generation:
@@ -72,12 +85,11 @@ class Exchange:
         """Wait for the answer, for as long as there is progress.
 
         Raises:
-            Stalled: the job stood still, and was stopped.
-            AnswerLost: nothing was heard of it for the connection's generation time-out.
+            Stalled: the job stood still, or nothing was heard of it for the generation time-out; it was stopped.
             WebUIError: it failed, or somebody interrupted it.
         """
         previous, self._previous = self._previous, None
-        if previous is not None and not previous.answer.done():
+        if previous is not None:
             with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
                 previous.result()
         every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
@@ -90,17 +102,19 @@ class Exchange:
         try:
             if previous is not None and previous.answer.exception() is not None and ahead:
                 raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
+            if previous is not None and previous.request.checkpoint != self.request.checkpoint:
+                previous.job.looked.wait()  # before this one has another loaded
             self._turn.wait()
-            if self._turn.leaving.is_set():
-                raise Interrupted(f"{self.request.title} was not sent: its run is over")
             answer = self._send()
             if is_last:
                 self._turn.give_back()
-        except BaseException as error:
-            self._fail(error)
-        else:
             with suppress(InvalidStateError):  # it was given up
                 self.answer.set_result(answer)
+            if self.request.checkpoint is not None:
+                self.job.look_loaded()  # while the next one goes out: a load takes longer than this look
+            self.job.looked.set()
+        except BaseException as error:
+            self._fail(error)
         finally:
             self.sent.set()
 
@@ -117,9 +131,11 @@ class Exchange:
             self.job.close()
             raise
         seconds = time.monotonic() - started
+        if self.request.is_upscale:
+            self.job.pace.upscaled()
         self.job.close()
         self._refuse_interrupted()
-        return Answer(self.request, received, self.job.id, seconds)
+        return Answer(self.request, received, self.job, seconds)
 
     def _is_sent(self) -> None:
         self.sent.set()
@@ -134,6 +150,7 @@ class Exchange:
 
     def _fail(self, error: BaseException) -> bool:
         """Whether ``error`` came before any answer."""
+        self.job.looked.set()
         try:
             self.answer.set_exception(error)
         except InvalidStateError:
@@ -153,22 +170,24 @@ class Exchange:
         if not self._turn.leaving.is_set():
             with suppress(WebUIError):
                 state = self._turn.look()
-        if self.job.interrupted or (not state.running and (state.interrupted or state.skipped)):
-            raise Interrupted(
-                f"{self.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
-                "came back is dropped. To stop a job for good, cancel its run in Prefect"
-            )
+        stopped = not state.running and state
+        said = f"{self.request.title} was %s at the WebUI; the half-denoised picture that came back is dropped"
+        if self.job.interrupted or (stopped and stopped.interrupted):
+            raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
+        if self.job.skipped or (stopped and stopped.skipped):
+            raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")
 
-    def _hang(self) -> WebUIError | None:
+    def _hang(self) -> Stalled | None:
         """Why it is given up, if its progress stands still, or nothing was heard of it for too long."""
         pace, patience = self.job.pace, self.job.client.timeouts.generation
-        if not self.request.is_upscale:
-            with suppress(WebUIError):
+        with suppress(WebUIError):
+            if not self.request.is_upscale:
                 self.job.progress()
-        if pace.still_for > (limit := min(pace.limit, patience)):
-            said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
-            return Stalled(f"{said}. If that happens again, restart the WebUI")
-        if pace.seconds_without_news > patience:
-            said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
-            return AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out")
-        return None
+            elif (state := self._turn.look()).running and state.job != UPSCALE:
+                pace.begin()  # it waits behind somebody's picture
+        still = pace.seconds_without_news if self.request.is_upscale else pace.still_for
+        limit = min(pace.limit, patience)
+        if still <= limit and pace.seconds_without_news <= patience:
+            return None
+        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was given up"
+        return Stalled(f"{said}. If that happens again, restart the WebUI")

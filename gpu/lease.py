@@ -86,15 +86,10 @@ class Lease:
             own.release()
 
 
-def queue_of(base_url: str) -> list[Ticket]:
-    """The holder of the lease, then those who wait, in order."""
-    return [ticket for path in _living(_folder(base_url)) if (ticket := _read(path)) is not None]
-
-
-def has_ticket(run: str) -> bool:
-    """Whether the run holds a lease on this host, of whatever WebUI, or waits for one."""
-    tickets = (_read(path) for path in _leases().glob("*/*.ticket"))
-    return any(ticket is not None and ticket.run == run for ticket in tickets)
+def tickets(base_url: str = "") -> list[Ticket]:
+    """The holder of the lease on this host and those who wait, in order; of one WebUI, or of all."""
+    folders = [_folder(base_url)] if base_url else _leases().glob("*")
+    return [ticket for folder in folders for path in _living(folder) if (ticket := _read(path)) is not None]
 
 
 def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
@@ -151,8 +146,7 @@ def _folder(base_url: str) -> Path:
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
-    name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
-    folder = _leases() / name
+    folder = _leases() / hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
     for one in (folder.parent, folder):
         one.mkdir(parents=True, exist_ok=True)
         with suppress(PermissionError):  # another user's, who has done it

@@ -1,8 +1,8 @@
 """The sender to the GPU: one request after the other, with the next one on its way while the last is put away.
 
 The WebUI runs one job at a time, so sending several gains nothing; what costs is the time between an answer and
-the next request. As soon as an answer is there, the next request that is not made yet goes out; only when that is on
-the wire does the caller decode, check, write and thumbnail the last.
+the next request. As soon as an answer is there, the next request goes out; only when that is on the wire does the
+caller decode, check, write and thumbnail the last.
 
 The caller's thread stays free to be cancelled: leaving the sender interrupts our own job at the WebUI, and only ours.
 
@@ -24,7 +24,8 @@ from gpu.exchange import Answer, Exchange
 from gpu.job import Job
 from gpu.lease import Lease
 from gpu.progress import Pace
-from gpu.request import Request, loads_of_others
+from gpu.request import Request, load_request
+from gpu.restart import restart
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
 from webui.errors import CallFailed, CheckpointLost, OutOfMemory, Stalled, WebUIError
@@ -41,7 +42,6 @@ class Sender:
         client: the WebUI.
         run: the flow run's id, part of every task id.
         lease: taken before the first request; None where nobody else is on this host.
-        made: whether a request's pictures exist already, so that nothing is sent ahead that need not be made.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
         may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
     """
@@ -52,19 +52,17 @@ class Sender:
         *,
         run: str,
         lease: Lease | None = None,
-        made: Callable[[Request], bool] = lambda request: False,
         on_wait: Callable[[str | None], None] = lambda reason: None,
         may_send: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
-        self.run = run
-        self.is_made = made
+        self._run = run
         self._turn = Turn(client, lease, on_wait, may_send)
         self._plan: list[Request] = []
         self._final = False
         self._exchanges: dict[str, Exchange] = {}  # by digest: prepared, sent, or back and not asked for yet
         self._previous: Exchange | None = None  # the one that was started last
-        self._paces: dict[str, Pace] = {}  # by stage
+        self._paces: dict[tuple[str, tuple[int, int]], Pace] = {}  # by stage and size
         self._stalled: set[str] = set()  # digests of requests that stood still once
         self._stop_until: float | None = None  # on the monotonic clock
 
@@ -93,22 +91,22 @@ class Sender:
         """
         self._plan, self._final = list(requests), final
 
-    def prepare(self, request: Request) -> None:
-        """Read and encode what ``request`` sends, before the GPU is there to wait for it.
-
-        What is wrong with it is said when its own turn comes.
-        """
-        with suppress(Exception):
-            self._prepared(request)
+    def prepare(self, request: Request) -> Exchange:
+        """Read and encode what ``request`` sends, before the GPU is there to wait for it."""
+        if request.digest not in self._exchanges:
+            # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
+            task_id = f"task(darkroom-{self._run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
+            job = Job(self.client, task_id, self._paces.setdefault((request.stage, request.size), Pace()))
+            self._exchanges[request.digest] = Exchange(request, job, self._turn)
+        return self._exchanges[request.digest]
 
     def start(self) -> None:
-        """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
-        first = next((planned for planned in self._plan if not self.is_made(planned)), None)
-        if first is None:
+        """Send the first request of the plan, before anybody asks for its answer."""
+        if self._plan:
+            with suppress(Exception):  # what is wrong with it is said when its own turn comes
+                self._send(self._plan[0]).sent.wait(NEXT_IS_SENT_WITHIN)
+        else:
             self._turn.say(None)
-            return
-        with suppress(Exception):  # what is wrong with it is said when its own turn comes
-            self._send(first).sent.wait(NEXT_IS_SENT_WITHIN)
 
     def is_sent(self, request: Request) -> bool:
         """Whether ``request`` is on its way to the WebUI or there, or back and not asked for yet."""
@@ -117,7 +115,7 @@ class Sender:
 
     def check_may_send(self, request: Request) -> None:
         """Raise what ``may_send`` raises, where ``request`` is still to be sent."""
-        if not self.is_made(request) and not self.is_sent(request):
+        if not self.is_sent(request):
             self._turn.may_send()
 
     def answer(self, request: Request) -> Answer:
@@ -148,7 +146,7 @@ class Sender:
                 with suppress(OSError):
                     canary.mark(self.client.base_url)
             if isinstance(error, CheckpointLost):
-                error.transient = self._load_another(request)
+                self._heal(request, error)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
@@ -157,51 +155,41 @@ class Sender:
         finally:
             self._exchanges.pop(request.digest, None)
 
-    def _load_another(self, request: Request) -> bool:
-        """Have the WebUI load another checkpoint than ``request`` names; returns whether it did.
+    def _heal(self, request: Request, error: CheckpointLost) -> None:
+        """After a failed load, make the checkpoint that was there before work again: by the load of another one than
+        ``request`` names, else by a restart. The error is transient then.
 
-        After a failed load that is what makes the one before it work again.
+        Raises:
+            CheckpointLost: neither could be had.
         """
-        for load in loads_of_others(request, self.client.checkpoints()):
-            try:
-                self._send(load).result()
-                return True
-            except CallFailed:
-                continue
-            finally:
-                self._exchanges.pop(load.digest, None)
-        return False
+        error.transient = True
+        for other in self.client.checkpoints():
+            if request.checkpoint is not None and other.file != request.checkpoint.file:
+                asked = request.payload.get("override_settings", {})
+                load = load_request(other, {**asked, "sd_model_checkpoint": other.file})
+                self._exchanges.pop(load.digest, None)  # of an earlier time
+                with suppress(CallFailed):
+                    self._send(load).result()
+                    return
+        if why := restart(self.client, []):
+            raise CheckpointLost(f"{error}. It was not restarted by itself: {why}") from None
 
     def _following(self, request: Request) -> Request | None:
-        """The next request of the plan whose pictures are not there yet."""
+        """What is planned after ``request``."""
         digests = [planned.digest for planned in self._plan]
-        if request.digest not in digests:
-            return None
-        rest = self._plan[digests.index(request.digest) + 1 :]
-        return next((planned for planned in rest if not self.is_made(planned)), None)
-
-    def _is_last(self, request: Request) -> bool:
-        """Whether nothing is planned after ``request``."""
-        is_planned = any(planned.digest == request.digest for planned in self._plan)
-        return self._final and is_planned and self._following(request) is None
+        rest = self._plan[digests.index(request.digest) + 1 :] if request.digest in digests else []
+        return rest[0] if rest else None
 
     def _send(self, request: Request, *, ahead: bool = False) -> Exchange:
         """Have ``request`` sent after the one before it; ``ahead``: only if that succeeds."""
-        exchange = self._prepared(request)
+        exchange = self.prepare(request)
         if not exchange.started:
             if not ahead:
                 self.take_gpu()  # held already, save for a retry of the last request
-            exchange.start(self._previous, ahead=ahead, is_last=self._is_last(request))
+            is_last = self._final and bool(self._plan) and self._plan[-1].digest == request.digest
+            exchange.start(self._previous, ahead=ahead, is_last=is_last)
             self._previous = exchange
         return exchange
-
-    def _prepared(self, request: Request) -> Exchange:
-        if request.digest not in self._exchanges:
-            # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
-            task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            job = Job(self.client, task_id, self._paces.setdefault(request.stage, Pace()))
-            self._exchanges[request.digest] = Exchange(request, job, self._turn)
-        return self._exchanges[request.digest]
 
     def _leave(self) -> None:
         """Send nothing more, and stop our job at the WebUI; what remains is left to the supervisor (see job)."""

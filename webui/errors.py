@@ -13,11 +13,14 @@
     │   ├── CheckpointLost     500 after a failed load: no checkpoint is in memory
     │   └── OutOfMemory        500 whose error is CUDA's
     ├── WrongPicture           a 200 that is not what was asked
-    │   ├── WrongCheckpoint    another model painted it
+    │   ├── WrongCheckpoint    another model painted it                                     (transient)
     │   ├── WrongImages        another number or size of pictures, or other seeds
     │   ├── BrokenImage        what came back is no whole picture                           (transient)
-    │   ├── Interrupted        somebody pressed Interrupt or Skip: half-denoised            (transient)
-    │   └── ADetailerIgnored   ADetailer dropped the request's arguments
+    │   ├── BlankPicture       black, or of one other colour
+    │   ├── Interrupted        somebody pressed Interrupt: half-denoised                    (transient)
+    │   │   └── Skipped        somebody pressed Skip
+    │   ├── ADetailerIgnored   ADetailer dropped the request's arguments
+    │   └── WithoutEffect      an upscaler, or a required pass of ADetailer, changed nothing
     └── BadAnswer              a body that cannot be read as the API's
 
 ``is_transient`` is the one place that says where another try can help. A validation error never is: the same
@@ -114,7 +117,9 @@ class WrongPicture(WebUIError):
 
 
 class WrongCheckpoint(WrongPicture):
-    """The answer names another checkpoint than the request did."""
+    """Another checkpoint than the request named painted it: somebody switched the model meanwhile."""
+
+    transient = True
 
 
 class WrongImages(WrongPicture):
@@ -127,14 +132,28 @@ class BrokenImage(WrongPicture):
     transient = True
 
 
+class BlankPicture(WrongPicture):
+    """A picture came back black, or of one other colour: the same request gives the same again."""
+
+
 class Interrupted(WrongPicture):
-    """Somebody interrupted or skipped the job; what came back is half-denoised."""
+    """Somebody interrupted the job; what came back is half-denoised."""
 
     transient = True
 
 
+class Skipped(Interrupted):
+    """Somebody skipped this picture; what came back is half-denoised, and nobody wants it again."""
+
+    transient = False
+
+
 class ADetailerIgnored(WrongPicture):
     """ADetailer dropped its arguments, and the whole picture was repainted instead of the faces."""
+
+
+class WithoutEffect(WrongPicture):
+    """An upscaler that only resized, as one does whose file can't be loaded, or a required pass that found nothing."""
 
 
 def is_transient(error: BaseException) -> bool:

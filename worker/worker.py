@@ -23,7 +23,7 @@ from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.bootstrap import POOL
-from gpu.lease import has_ticket
+from gpu.lease import tickets
 from services.process import appending_to
 from store.settings import settings
 from worker.fork import COLD_START
@@ -200,6 +200,6 @@ async def _wait_for_ticket(run: str, in_line: asyncio.Event) -> None:
     """Tell when the run holds the lease of a GPU or waits for it; or that it takes too long for others to wait."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(IN_LINE_WITHIN):
-            while not has_ticket(run):
+            while run not in [ticket.run for ticket in tickets()]:
                 await asyncio.sleep(LOOK_AGAIN)
     in_line.set()

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tests.night.rig import FORK_SERVER, SERVER, STAGES, WORKER, Night, folder_is_away, pause
-from tests.up import until
+from tests.waiting import until
 
 AWAY = 20.0  # seconds
 STARTING = 6.0  # seconds of 404 while a WebUI starts

@@ -20,7 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import PROJECT, until
+from tests.rest import PROJECT
+from tests.waiting import until
 from worker import fork
 from worker.fork_server import READY_LINE
 from worker.prefect_internals import ENGINE
