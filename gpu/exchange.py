@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,6 @@ from webui.errors import AnswerLost, Interrupted, Skipped, Stalled, Unavailable,
 from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
-LOOK_EVERY = 5.0  # seconds between two looks for a hang
 UPSCALE = "extras"  # what a WebUI calls its job while it upscales
 
 
@@ -66,37 +65,31 @@ class Exchange:
         self.sent = threading.Event()
         self.answer: Future[Answer] = Future()
         self.started = False
-        self._previous: Exchange | None = None
         self._turn = turn
         self._body = encoded(request.body(job.id))
 
     def start(self, previous: Exchange | None, *, ahead: bool, is_last: bool) -> None:
         """Send it when ``previous`` is answered; ``ahead``: only if that succeeded. After the answer to the last one
         the GPU is given back."""
-        self.started, self._previous = True, previous
+        self.started = True
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
 
-    @property
-    def failed(self) -> bool:
-        return self.answer.done() and self.answer.exception() is not None
-
-    def result(self) -> Answer:
-        """Wait for the answer, for as long as there is progress.
-
-        Raises:
-            Stalled: the job stood still, or nothing was heard of it for the generation time-out; it was stopped.
-            WebUIError: it failed, or somebody interrupted it.
-        """
-        previous, self._previous = self._previous, None
-        if previous is not None:
-            with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
-                previous.result()
-        every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
-        while not wait([self.answer], timeout=every).done:
-            if self.job.awaited and (hang := self._hang()) is not None and self._fail(hang):
-                self._lose()
-        return self.answer.result()
+    def give_up_if_hung(self) -> None:
+        """Stop it if its progress stands still, or nothing was heard of it for the generation time-out."""
+        pace, patience = self.job.pace, self.job.client.timeouts.generation
+        with suppress(WebUIError):
+            if not self.request.is_upscale:
+                self.job.progress()
+            elif (state := self._turn.look()).running and state.job != UPSCALE:
+                pace.begin()  # it waits behind somebody's picture
+        still = pace.seconds_without_news if self.request.is_upscale else pace.still_for
+        limit = min(pace.limit, patience)
+        if not self.job.awaited or (still <= limit and pace.seconds_without_news <= patience):
+            return
+        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was given up"
+        if self._end(Stalled(f"{said}. If that happens again, restart the WebUI")):
+            self._lose()
 
     def _run(self, previous: Exchange | None, ahead: bool, is_last: bool) -> None:
         try:
@@ -108,15 +101,15 @@ class Exchange:
             answer = self._send()
             if is_last:
                 self._turn.give_back()
-            with suppress(InvalidStateError):  # it was given up
-                self.answer.set_result(answer)
+            self._end(answer)
             if self.request.checkpoint is not None:
                 self.job.look_loaded()  # while the next one goes out: a load takes longer than this look
-            self.job.looked.set()
         except BaseException as error:
-            self._fail(error)
+            self._end(error)
         finally:
+            self.job.looked.set()
             self.sent.set()
+            self.job.looked.set()  # also where it failed: the next one waits for that
 
     def _send(self) -> Answer:
         self.job.mark_sent()
@@ -148,11 +141,14 @@ class Exchange:
         with suppress(WebUIError):  # else it is tried again before the next request
             self._turn.stop_lost()
 
-    def _fail(self, error: BaseException) -> bool:
-        """Whether ``error`` came before any answer."""
-        self.job.looked.set()
+    def _end(self, outcome: Answer | BaseException) -> bool:
+        """Whether that came first: what is given up may be answered all the same."""
         try:
-            self.answer.set_exception(error)
+            if isinstance(outcome, Answer):
+                self.answer.set_result(outcome)
+            else:
+                self.job.looked.set()
+                self.answer.set_exception(outcome)
         except InvalidStateError:
             return False
         return True
@@ -176,18 +172,3 @@ class Exchange:
             raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
         if self.job.skipped or (stopped and stopped.skipped):
             raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")
-
-    def _hang(self) -> Stalled | None:
-        """Why it is given up, if its progress stands still, or nothing was heard of it for too long."""
-        pace, patience = self.job.pace, self.job.client.timeouts.generation
-        with suppress(WebUIError):
-            if not self.request.is_upscale:
-                self.job.progress()
-            elif (state := self._turn.look()).running and state.job != UPSCALE:
-                pace.begin()  # it waits behind somebody's picture
-        still = pace.seconds_without_news if self.request.is_upscale else pace.still_for
-        limit = min(pace.limit, patience)
-        if still <= limit and pace.seconds_without_news <= patience:
-            return None
-        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was given up"
-        return Stalled(f"{said}. If that happens again, restart the WebUI")

@@ -73,9 +73,7 @@ class Job:
 
         Only ``/internal/progress`` knows task ids, so what ``/sdapi/v1/progress`` says counts while our id is the
         active one. Where there are no ``/internal`` routes it is told of whatever runs, without step and preview.
-
-        Args:
-            preview_id: of the last live preview, to get a newer one; −1 for any, None for none.
+        ``preview_id``: of the last live preview, to get a newer one; −1 for any, None for none.
 
         Raises:
             WebUIError: it could not be had.
@@ -117,14 +115,11 @@ class Job:
         """One step towards this job's end: interrupt it if it is the one that runs. Returns whether it is over.
 
         To be repeated until it is: a job in the WebUI's queue cannot be interrupted, and an interrupt is lost when it
-        comes before its job begins. When a look shows that ours was accepted no other is sent, for it would hit the
-        next job. Whose job runs is asked just before each interrupt. When its last step is done none is sent: what is
-        left can't be stopped. What remains: our job may go from before its last step to its end between that look and
-        the interrupt (some milliseconds), which then hits the job after it; or, where the answer is slow, between the
-        work's end and the arrival of its picture.
-
-        Where a WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
-        guess would cost a stranger's picture, a right one saves only the rest of ours.
+        comes before its job begins. Whose job runs is asked just before each interrupt. None is sent when a look shows
+        that ours was accepted, for it would hit the next job, and none when the last step is done: what is left can't
+        be stopped. What remains: our job may end between that look and the interrupt (some milliseconds, or as long as
+        a slow answer takes), which then hits the job after it. Where a WebUI has no ``/internal`` routes nobody can
+        tell whose job runs, so nothing is interrupted.
 
         Raises:
             WebUIError: the WebUI did not tell.
@@ -178,10 +173,7 @@ class Job:
 
 def orphans(connect: Callable[[str], WebUIClient], base_url: str = "") -> Iterator[Job]:
     """The jobs whose process is dead, at one WebUI or all; this process's from now on, which locks their notes.
-
-    Args:
-        connect: makes a client for a WebUI's address.
-    """
+    ``connect`` makes a client for a WebUI's address."""
     for path in sorted((settings().home / "inflight").glob("*.json")):
         if (lock := hold(path, wait=False)) is None:
             continue

@@ -39,7 +39,7 @@ def restart(client: WebUIClient, ours: Collection[str]) -> str:
     except NotFound:
         return "it does not tell whose jobs it has (--nowebui)"
     except WebUIError as error:
-        return f"it does not answer ({error})"
+        return f"that failed: {error}"
     finally:
         if lock is not None:
             lock.release()

@@ -33,6 +33,7 @@ from webui.errors import CallFailed, CheckpointLost, OutOfMemory, Stalled, WebUI
 # Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
 # Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
 NEXT_IS_SENT_WITHIN = 0.05
+LOOK_EVERY = 5.0  # seconds between two looks for a hang
 
 
 class Sender:
@@ -64,7 +65,6 @@ class Sender:
         self._previous: Exchange | None = None  # the one that was started last
         self._paces: dict[tuple[str, tuple[int, int]], Pace] = {}  # by stage and size
         self._stalled: set[str] = set()  # digests of requests that stood still once
-        self._stop_until: float | None = None  # on the monotonic clock
 
     def __enter__(self) -> Sender:
         return self
@@ -101,17 +101,16 @@ class Sender:
         return self._exchanges[request.digest]
 
     def start(self) -> None:
-        """Send the first request of the plan, before anybody asks for its answer."""
-        if self._plan:
-            with suppress(Exception):  # what is wrong with it is said when its own turn comes
-                self._send(self._plan[0]).sent.wait(NEXT_IS_SENT_WITHIN)
-        else:
-            self._turn.say(None)
+        """Send the first request of the plan, if there is one, before anybody asks for its answer."""
+        with suppress(Exception):  # what is wrong with it is said when its own turn comes
+            self._send(self._plan[0]).sent.wait(NEXT_IS_SENT_WITHIN)
 
     def is_sent(self, request: Request) -> bool:
         """Whether ``request`` is on its way to the WebUI or there, or back and not asked for yet."""
         exchange = self._exchanges.get(request.digest)
-        return exchange is not None and exchange.started and not exchange.failed
+        if exchange is None or not exchange.started:
+            return False
+        return not exchange.answer.done() or exchange.answer.exception() is None
 
     def check_may_send(self, request: Request) -> None:
         """Raise what ``may_send`` raises, where ``request`` is still to be sent."""
@@ -132,7 +131,7 @@ class Sender:
             with suppress(Exception):  # what is wrong with it is said when its own turn comes
                 ahead = self._send(following, ahead=True)
         try:
-            answer = exchange.result()
+            answer = self._wait(exchange)
             if ahead is not None:
                 ahead.sent.wait(NEXT_IS_SENT_WITHIN)
             return answer
@@ -155,6 +154,14 @@ class Sender:
         finally:
             self._exchanges.pop(request.digest, None)
 
+    def _wait(self, exchange: Exchange) -> Answer:
+        """Its answer; whatever is at the WebUI meanwhile may take as long as it moves."""
+        every = min(LOOK_EVERY, self.client.timeouts.generation / 4)
+        while not wait([exchange.answer], timeout=every).done:
+            if (sending := self.sending) is not None:
+                sending.give_up_if_hung()
+        return exchange.answer.result()
+
     def _heal(self, request: Request, error: CheckpointLost) -> None:
         """After a failed load, make the checkpoint that was there before work again: by the load of another one than
         ``request`` names, else by a restart. The error is transient then.
@@ -169,16 +176,15 @@ class Sender:
                 load = load_request(other, {**asked, "sd_model_checkpoint": other.file})
                 self._exchanges.pop(load.digest, None)  # of an earlier time
                 with suppress(CallFailed):
-                    self._send(load).result()
+                    self._wait(self._send(load))
                     return
         if why := restart(self.client, []):
             raise CheckpointLost(f"{error}. It was not restarted by itself: {why}") from None
 
     def _following(self, request: Request) -> Request | None:
         """What is planned after ``request``."""
-        digests = [planned.digest for planned in self._plan]
-        rest = self._plan[digests.index(request.digest) + 1 :] if request.digest in digests else []
-        return rest[0] if rest else None
+        pairs = zip(self._plan, self._plan[1:], strict=False)
+        return next((after for planned, after in pairs if planned.digest == request.digest), None)
 
     def _send(self, request: Request, *, ahead: bool = False) -> Exchange:
         """Have ``request`` sent after the one before it; ``ahead``: only if that succeeds."""
@@ -193,12 +199,11 @@ class Sender:
 
     def _leave(self) -> None:
         """Send nothing more, and stop our job at the WebUI; what remains is left to the supervisor (see job)."""
+        if self._turn.leaving.is_set():
+            return
         self._turn.leaving.set()
-        self._stop_until = self._stop_until or time.monotonic() + STOPS_WITHIN
-        while (exchange := self.sending) is not None and time.monotonic() < self._stop_until:
-            if exchange.request.is_upscale:
-                return
+        deadline, over = time.monotonic() + STOPS_WITHIN, False
+        while not over and (exchange := self.sending) is not None and time.monotonic() < deadline:
             with suppress(WebUIError):
-                if exchange.job.stop():
-                    return
-            wait([exchange.answer], timeout=STOP_POLL)
+                over = exchange.request.is_upscale or exchange.job.stop()
+            wait([exchange.answer], timeout=0.0 if over else STOP_POLL)

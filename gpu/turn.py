@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gpu.job import Job, orphans
-from gpu.lease import NEVER, Lease, Ticket
+from gpu.lease import NEVER, Lease
 from gpu.progress import LONGEST_STILL, Pace
 from gpu.restart import restart
 from webui.client import WebUIClient
@@ -26,7 +26,7 @@ STOPS_WITHIN = 20.0  # seconds from the interrupt to the end of our job; a cance
 
 
 class Turn:
-    """Our turn at a WebUI, from the first request of a run to its last answer; see Sender for the arguments.
+    """Our turn at a WebUI, from a run's first request to its last answer; see Sender for the arguments.
 
     Attributes:
         leaving: set when nothing more is to be sent.
@@ -50,7 +50,8 @@ class Turn:
     def take(self) -> None:
         """Wait for the lease, if it is not held, and take over what dead runs left at the WebUI."""
         if self._lease is not None and not self._lease.held:
-            self._idle_at = max(self._idle_at, self._lease.take(self._say_who_paints))
+            said = "the GPU is with the run {0.name!r} ({0.run}, process {0.pid})"
+            self._idle_at = max(self._idle_at, self._lease.take(lambda holder: self.say(said.format(holder))))
             self.lost += orphans(lambda _: self._client, self._client.base_url)
 
     def give_back(self) -> None:
@@ -123,9 +124,6 @@ class Turn:
             self.lost.pop().close()
         raise Unavailable(f"{said} and was restarted. The picture is painted again when it is back")
 
-    def _say_who_paints(self, holder: Ticket) -> None:
-        self.say(f"the GPU is with the run {holder.name!r} ({holder.run}, process {holder.pid})")
-
     def _wait_for_strangers(self) -> None:
         """Return when the WebUI is idle, or when all that was there before us is done.
 
@@ -150,5 +148,6 @@ class Turn:
                 job = self._client.job_state().state
                 seen.add(job.job_timestamp)
                 pace.read(job)
-            if (still := pace.seconds_without_news) > LONGEST_STILL:
-                self.say(f"{busy}; it stands still for {still // 60:.0f} min: look at the WebUI, it is not interrupted")
+            still = pace.seconds_without_news
+            stuck = f"; it stands still for {still // 60:.0f} min: look at the WebUI, nobody else's job is interrupted"
+            self.say(busy + stuck if still > LONGEST_STILL else busy)

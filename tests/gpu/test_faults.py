@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gpu import exchange, progress
+from gpu import progress
+from gpu import sender as sender_module
 from gpu import turn as turns
 from gpu.job import orphans
 from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace
@@ -257,7 +258,7 @@ def an_upscale(folder: Path, number: int, side: int = 64) -> Request:
 def test_an_upscale_is_given_up_after_ten_times_what_those_of_its_size_took(
     server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(sender_module, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(progress, "LONGEST_STILL", 0.5)
     monkeypatch.setattr(progress, "LONGEST_LOAD", 3.0)
     with Sender(client, run="r" * 8) as sender:
@@ -274,7 +275,7 @@ def test_an_upscale_is_given_up_after_ten_times_what_those_of_its_size_took(
 def test_an_upscale_that_waits_behind_a_stranger_is_not_hanging(
     server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(exchange, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(sender_module, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(progress, "LONGEST_LOAD", 0.5)
     monkeypatch.setattr(turns.Turn, "wait", lambda self: None)  # theirs began after we looked
     server.steps.hold()

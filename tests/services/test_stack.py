@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -109,8 +110,7 @@ def an_address_of_this_machine() -> str:
 
 
 def test_a_public_address_without_a_password_is_refused(tmp_path: Path) -> None:
-    environment = clean_environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=f"http://127.0.0.1:{free_port()}")
-    done = subprocess.run([*DARKROOM, "up"], env=environment, cwd=PROJECT, capture_output=True, text=True, timeout=120)
+    done = darkroom(environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=f"http://127.0.0.1:{free_port()}"), "up")
     assert done.returncode == 1
     assert "set PREFECT_SERVER_API_AUTH_STRING=user:password" in done.stderr
     assert "Traceback" not in done.stderr
@@ -120,8 +120,8 @@ def test_a_public_address_without_a_password_is_refused(tmp_path: Path) -> None:
 def test_a_public_address_is_served_to_who_knows_the_password(tmp_path: Path) -> None:
     """Worker, bootstrap, command line and the run itself use the password; it is in no log and no command line."""
     public = f"http://{an_address_of_this_machine()}:{free_port()}"
-    environment = clean_environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=public, PREFECT_SERVER_API_AUTH_STRING=SECRET)
-    with up(tmp_path, environment) as log:
+    variables = environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=public, PREFECT_SERVER_API_AUTH_STRING=SECRET)
+    with up(tmp_path, variables) as log:
         assert f"Prefect  {public}" in log.read_text()
         work_pools = f"{public}/api/work_pools/filter"
         assert requests.get(f"{public}/api/health", timeout=30).ok
@@ -134,23 +134,13 @@ def test_a_public_address_is_served_to_who_knows_the_password(tmp_path: Path) ->
         (tmp_path / "job.yaml").write_text(
             "checkpoint: ink\ntxt2img: {prompt: a castle, steps: 1, width: 64, height: 64}\n"
         )
-        ran = subprocess.run(
-            [*DARKROOM, "run", str(tmp_path / "job.yaml")],
-            env=environment,
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
+        ran = darkroom(variables, "run", str(tmp_path / "job.yaml"), within=180)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         assert f"{public}/runs/flow-run/" in ran.stdout
-        without = environment | {"PREFECT_SERVER_API_AUTH_STRING": ""}
-        checked = subprocess.run(
-            [*DARKROOM, "check"], env=without, cwd=PROJECT, capture_output=True, text=True, timeout=120
-        )
+        checked = darkroom(variables | {"PREFECT_SERVER_API_AUTH_STRING": ""}, "check")
         assert "PREFECT_API_AUTH_STRING" in checked.stdout
         assert "a-long-secret" not in log.read_text() + ran.stdout + ran.stderr + checked.stdout
-        for process in working_for(tmp_path):
+        for process in left_by(tmp_path):
             assert "a-long-secret" not in " ".join(process.cmdline())
         for path in (tmp_path / "logs").iterdir():
             assert "a-long-secret" not in path.read_text(errors="replace")
