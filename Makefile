@@ -37,8 +37,8 @@ test: setup lint  ## every test
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
-matrix: setup  ## each fault at each stage; writes docs/night.md
-	@$(BIN)/python -m pytest tests/night --matrix all --record
+matrix: setup  ## each fault at each stage, 1,000 honest pictures; writes docs/night.md and docs/true-pictures.md
+	@$(BIN)/python -m pytest tests/night tests/pictures --matrix all --record
 
 matrix-short: setup  ## each fault at one stage, about five minutes
 	@$(BIN)/python -m pytest tests/night --matrix one

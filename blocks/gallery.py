@@ -6,6 +6,7 @@ import errno
 import re
 from pathlib import Path
 from string import Formatter
+from tempfile import TemporaryFile
 from typing import Any, ClassVar
 
 from prefect.blocks.core import Block
@@ -122,7 +123,8 @@ class Gallery(Block):
             if self.file_system:
                 self._read(".probe")
             else:
-                write_whole(self._local(".probe"), b"").unlink(missing_ok=True)
+                self.local_folder.mkdir(parents=True, exist_ok=True)
+                TemporaryFile(dir=self.local_folder).close()
         except Exception as error:
             raise OSError(
                 f"The gallery {self.where('')} cannot be written: {error}. Make room, or mend the folder or the block, "

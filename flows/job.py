@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import ConfigDict, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from store.inputs import keep
 from tasks.adetailer import ADETAILER, ADetailerPass
@@ -17,6 +17,7 @@ from tasks.sampling import Sampling
 from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
+from variations.files import read_yaml
 
 MOST_PICTURES = 1000
 # Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
@@ -53,6 +54,12 @@ class GenerationJob(Form):
         1, "Pictures", "How many, each with its own seed; with init images, of each.", 4, ge=1, le=MOST_PICTURES
     )
     batch_size: int = field(1, "Pictures per request", "For txt2img; more needs more memory.", 5, ge=1, le=16)
+    wildcards: bool | None = field(
+        None,
+        "Wildcards",
+        "Draw __name__ and {a|b} in prompts for each picture. Empty: where there is such a file, or such braces.",
+        6,
+    )
     init_images: list[str] = field([], "Init images", "Start from these files instead.", 11, max_length=100)
     txt2img: Annotated[Txt2Img | None, TXT2IMG] = field(None, "txt2img", "Start from a prompt.", 10)
     img2img: Annotated[Img2Img | None, IMG2IMG] = field(None, "img2img", "Repaint each picture.", 12)
@@ -60,6 +67,8 @@ class GenerationJob(Form):
         [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8
     )
     upscale: Annotated[Upscale | None, UPSCALE] = field(None, "Upscale", "Enlarge each picture.", 14)
+    # No field of the form: the template of each prompt that was drawn.
+    templates: SkipJsonSchema[dict[str, str]] = Field({}, repr=False)
 
     @field_validator("vae", mode="before")
     @classmethod
@@ -146,23 +155,29 @@ def read_job(path: Path) -> GenerationJob:
     Raises:
         ValueError: says which field of which file is wrong, and how.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {error}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no job: it should begin with fields such as checkpoint: and txt2img:")
-    content.setdefault("name", path.stem)
     try:
-        return GenerationJob.model_validate(content).with_files_kept(beside=path.parent)
+        return checked(content, path.stem, beside=path.parent)
     except ValidationError as error:
         raise ValueError(f"{path}: {explain(error)}") from None
 
 
-def explain(error: ValidationError) -> str:
-    """A validation error as lines of ``field: what is wrong``."""
+def checked(content: dict[str, Any], name: str, *, beside: Path | None) -> GenerationJob:
+    """A job from a file's content, its own files kept in the store (see store.inputs.keep for ``beside``); ``name``:
+    where the content has none.
+
+    Raises:
+        ValueError: a field is wrong (a ValidationError), or a file is missing or no picture.
+    """
+    return GenerationJob.model_validate({"name": name, **content}).with_files_kept(beside)
+
+
+def explain(error: ValueError) -> str:
+    """An error as it is; a validation error as ``field: what is wrong`` for each field."""
+    if not isinstance(error, ValidationError):
+        return str(error)
     lines = []
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"]) or "job"

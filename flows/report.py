@@ -33,16 +33,15 @@ def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]]) -> N
         # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
         create_table_artifact(timings, key="timings", description="Seconds per stage")
         if len(items) > 1:
-            rows = [row(number, item) for number, item in enumerate(items, start=1)]
+            rows = [{"#": number} | row(item) for number, item in enumerate(items, start=1)]
             create_table_artifact(rows, key="batch", description=f"{len(items)} jobs of {name}")
     except Exception as error:
         get_run_logger().warning("what the run made could not be listed in Prefect: %s", error)
 
 
-def row(number: int, item: Item) -> dict[str, Any]:
+def row(item: Item) -> dict[str, Any]:
     """An item's line in the batch's table."""
     return {
-        "#": number,
         "job": item.job.name,
         "checkpoint": item.job.checkpoint,
         "pictures": len(item.published),
@@ -71,7 +70,8 @@ def contact_sheet(name: str, items: Sequence[Item]) -> str:
     sheet += ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
     if len(published) > SHEET:
         sheet.append(f"\n… and {len(published) - SHEET} more.")
-    sheet += ["", *(f"- [{one.path}]({_link(one.path)}) · seed {one.seed}" for _, one in published)]
+    links = [Path(one.path).as_uri() if Path(one.path).is_absolute() else one.path for _, one in published]
+    sheet += ["", *(f"- [{one.path}]({to}) · seed {one.seed}" for (_, one), to in zip(published, links, strict=True))]
     sheet += [f"- {item.job.name} is not finished: {left}" for item in items if (left := half_way(item))]
     return "\n".join(sheet)
 
@@ -87,7 +87,3 @@ def _thumbnail(item: Item, published: Published) -> str:
             small.save(encoded, "JPEG", quality=80)
             return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
     return ""
-
-
-def _link(path: str) -> str:
-    return Path(path).as_uri() if Path(path).is_absolute() else path

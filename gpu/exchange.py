@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +12,11 @@ from functools import cached_property
 from gpu.job import Job
 from gpu.request import Request
 from gpu.turn import Turn
-from webui.errors import AnswerLost, Interrupted, Stalled, Unavailable, WebUIError
+from webui.errors import AnswerLost, Interrupted, Skipped, Stalled, Unavailable, WebUIError
 from webui.http import Received, encoded
 from webui.models import Generation, ImageInfo, State
 
-LOOK_EVERY = 5.0  # seconds between two looks for a hang
+UPSCALE = "extras"  # what a WebUI calls its job while it upscales
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,20 @@ class Answer:
 
     request: Request
     received: Received
-    task_id: str
+    job: Job
     seconds: float
+
+    @property
+    def task_id(self) -> str:
+        return self.job.id
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The hashes of what the WebUI was seen to have loaded: while it sampled, where progress was polled then, and
+        just after its answer. Waits for that look; empty where the WebUI did not tell, or nothing had to be loaded.
+        """
+        self.job.looked.wait()
+        return tuple(self.job.loaded)
 
     @cached_property
     def generation(self) -> Generation:
@@ -53,56 +65,51 @@ class Exchange:
         self.sent = threading.Event()
         self.answer: Future[Answer] = Future()
         self.started = False
-        self._previous: Exchange | None = None
         self._turn = turn
         self._body = encoded(request.body(job.id))
 
     def start(self, previous: Exchange | None, *, ahead: bool, is_last: bool) -> None:
         """Send it when ``previous`` is answered; ``ahead``: only if that succeeded. After the answer to the last one
         the GPU is given back."""
-        self.started, self._previous = True, previous
+        self.started = True
         # A daemon, because a WebUI that hangs may never answer, and the process has to end all the same.
         threading.Thread(target=self._run, args=(previous, ahead, is_last), name="exchange", daemon=True).start()
 
-    @property
-    def failed(self) -> bool:
-        return self.answer.done() and self.answer.exception() is not None
-
-    def result(self) -> Answer:
-        """Wait for the answer, for as long as there is progress.
-
-        Raises:
-            Stalled: the job stood still, and was stopped.
-            AnswerLost: nothing was heard of it for the connection's generation time-out.
-            WebUIError: it failed, or somebody interrupted it.
-        """
-        previous, self._previous = self._previous, None
-        if previous is not None and not previous.answer.done():
-            with suppress(Exception):  # its own caller hears of it; here somebody has to see it if it hangs
-                previous.result()
-        every = min(LOOK_EVERY, self.job.client.timeouts.generation / 4)
-        while not wait([self.answer], timeout=every).done:
-            if self.job.awaited and (hang := self._hang()) is not None and self._fail(hang):
-                self._lose()
-        return self.answer.result()
+    def give_up_if_hung(self) -> None:
+        """Stop it if its progress stands still, or nothing was heard of it for the generation time-out."""
+        pace, patience = self.job.pace, self.job.client.timeouts.generation
+        with suppress(WebUIError):
+            if not self.request.is_upscale:
+                self.job.progress()
+            elif (state := self._turn.look()).running and state.job != UPSCALE:
+                pace.begin()  # it waits behind somebody's picture
+        still = pace.seconds_without_news if self.request.is_upscale else pace.still_for
+        limit = min(pace.limit, patience)
+        if not self.job.awaited or (still <= limit and pace.seconds_without_news <= patience):
+            return
+        said = f"{self.request.title} stood still at the WebUI for {max(still, limit):.0f} s and was given up"
+        if self._end(Stalled(f"{said}. If that happens again, restart the WebUI")):
+            self._lose()
 
     def _run(self, previous: Exchange | None, ahead: bool, is_last: bool) -> None:
         try:
             if previous is not None and previous.answer.exception() is not None and ahead:
                 raise Interrupted(f"{self.request.title} was not sent: the one before it failed")
+            if previous is not None and previous.request.checkpoint != self.request.checkpoint:
+                previous.job.looked.wait()  # before this one has another loaded
             self._turn.wait()
-            if self._turn.leaving.is_set():
-                raise Interrupted(f"{self.request.title} was not sent: its run is over")
             answer = self._send()
             if is_last:
                 self._turn.give_back()
+            self._end(answer)
+            if self.request.checkpoint is not None:
+                self.job.look_loaded()  # while the next one goes out: a load takes longer than this look
         except BaseException as error:
-            self._fail(error)
-        else:
-            with suppress(InvalidStateError):  # it was given up
-                self.answer.set_result(answer)
+            self._end(error)
         finally:
+            self.job.looked.set()
             self.sent.set()
+            self.job.looked.set()  # also where it failed: the next one waits for that
 
     def _send(self) -> Answer:
         self.job.mark_sent()
@@ -117,9 +124,11 @@ class Exchange:
             self.job.close()
             raise
         seconds = time.monotonic() - started
+        if self.request.is_upscale:
+            self.job.pace.upscaled()
         self.job.close()
         self._refuse_interrupted()
-        return Answer(self.request, received, self.job.id, seconds)
+        return Answer(self.request, received, self.job, seconds)
 
     def _is_sent(self) -> None:
         self.sent.set()
@@ -132,10 +141,14 @@ class Exchange:
         with suppress(WebUIError):  # else it is tried again before the next request
             self._turn.stop_lost()
 
-    def _fail(self, error: BaseException) -> bool:
-        """Whether ``error`` came before any answer."""
+    def _end(self, outcome: Answer | BaseException) -> bool:
+        """Whether that came first: what is given up may be answered all the same."""
         try:
-            self.answer.set_exception(error)
+            if isinstance(outcome, Answer):
+                self.answer.set_result(outcome)
+            else:
+                self.job.looked.set()
+                self.answer.set_exception(outcome)
         except InvalidStateError:
             return False
         return True
@@ -153,22 +166,9 @@ class Exchange:
         if not self._turn.leaving.is_set():
             with suppress(WebUIError):
                 state = self._turn.look()
-        if self.job.interrupted or (not state.running and (state.interrupted or state.skipped)):
-            raise Interrupted(
-                f"{self.request.title} was interrupted or skipped at the WebUI; the half-denoised picture that "
-                "came back is dropped. To stop a job for good, cancel its run in Prefect"
-            )
-
-    def _hang(self) -> WebUIError | None:
-        """Why it is given up, if its progress stands still, or nothing was heard of it for too long."""
-        pace, patience = self.job.pace, self.job.client.timeouts.generation
-        if not self.request.is_upscale:
-            with suppress(WebUIError):
-                self.job.progress()
-        if pace.still_for > (limit := min(pace.limit, patience)):
-            said = f"{self.request.title} stood still at the WebUI for {limit:.0f} s and was interrupted"
-            return Stalled(f"{said}. If that happens again, restart the WebUI")
-        if pace.seconds_without_news > patience:
-            said = f"{self.request.title} was not answered in {patience:g} s, nor was any progress seen"
-            return AnswerLost(f"{said}. If that is how long it takes, raise the generation time-out")
-        return None
+        stopped = not state.running and state
+        said = f"{self.request.title} was %s at the WebUI; the half-denoised picture that came back is dropped"
+        if self.job.interrupted or (stopped and stopped.interrupted):
+            raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
+        if self.job.skipped or (stopped and stopped.skipped):
+            raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")

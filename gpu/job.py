@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,7 +20,7 @@ from store.locks import Held, hold
 from store.settings import settings
 from webui.client import WebUIClient
 from webui.errors import CallFailed, CallTimedOut, NotFound, WebUIError
-from webui.models import ProgressInfo, State
+from webui.models import State
 
 QUICK_LOOK = 0.5  # seconds; a cancel does not wait longer for a WebUI that is slow to tell whose job runs
 DECODES_WITHIN = 10.0  # seconds from a job's last step to its end, for a large picture
@@ -33,14 +34,18 @@ class Job:
 
     Attributes:
         awaited: it is sent, and its answer is not here yet.
-        interrupted: the WebUI's flag for an interrupt or a skip was seen up while this job ran.
+        loaded: the hashes of the checkpoints that the WebUI was seen to have in memory for it.
+        looked: set when none is added any more.
+        interrupted, skipped: the WebUI's flag for an interrupt, or for a skip, was seen up while this job ran.
         stopping_since: when we first interrupted it, on the monotonic clock.
     """
 
     def __init__(self, client: WebUIClient, task_id: str, pace: Pace | None = None, lock: Held | None = None) -> None:
         self.client, self.id = client, task_id
         self.pace = pace or Pace()
-        self.awaited = self.interrupted = False
+        self.awaited = self.interrupted = self.skipped = False
+        self.loaded: list[str] = []
+        self.looked = threading.Event()
         self.stopping_since: float | None = None
         self._decoding_since: float | None = None
         self._note = settings().home / "inflight" / f"{hashlib.sha256(task_id.encode()).hexdigest()[:24]}.json"
@@ -66,62 +71,62 @@ class Job:
     def progress(self, preview_id: int | None = None) -> Reading | None:
         """One look at this job's progress; None while it waits in the WebUI's queue, or is not known there.
 
-        By task id where the WebUI has ``/internal/progress``, else what ``/sdapi/v1/progress`` says of whatever runs.
-        The step comes from the latter, which knows no ids, so it is told only while our id is the active one.
-
-        Args:
-            preview_id: of the last live preview, to get a newer one; −1 for any, None for none.
+        Only ``/internal/progress`` knows task ids, so what ``/sdapi/v1/progress`` says counts while our id is the
+        active one. Where there are no ``/internal`` routes it is told of whatever runs, without step and preview.
+        ``preview_id``: of the last live preview, to get a newer one; −1 for any, None for none.
 
         Raises:
             WebUIError: it could not be had.
         """
         try:
             ours = self.client.task_progress(self.id, preview_id=preview_id)
-            if not ours.active:
-                if ours.queued:
-                    self.pace.begin()  # waiting is not standing still
-                return None
         except NotFound:
             ours = None
-        shared = self.client.get_progress() or ProgressInfo()
-        state = shared.state
-        if ours is None and not state.running:
+        if ours is not None and not ours.active:
+            if ours.queued:
+                self.pace.begin()  # waiting is not standing still
             return None
-        self.interrupted |= state.interrupted or state.skipped
-        # While a job is set up, and after a model load, sampling_steps is still the last job's.
-        sampling = ours is not None and state.sampling_step > 0
-        reading = Reading(
-            fraction=shared.progress if ours is None else ours.progress or 0.0,
-            eta=shared.eta_relative if ours is None else ours.eta,
-            jobs=max(1, state.job_count),
-            step=state.sampling_step if sampling else None,
-            steps=state.sampling_steps if sampling else None,
-            # Until the first step a WebUI may still hold the last job's.
-            preview=ours.live_preview if ours and sampling else None,
-            preview_id=ours.id_live_preview if ours else -1,
-        )
-        self.pace.read(reading)
-        return reading
+        state = self.client.job_state().state
+        if not state.running:
+            return None
+        self.pace.read(state)
+        self.interrupted |= state.interrupted
+        self.skipped |= state.skipped
+        jobs = max(1, state.job_count)
+        # Until its first step a WebUI may still hold the last job's number of steps and its picture.
+        if ours is None or state.sampling_step == 0:
+            return Reading(state.jobs_done, jobs)
+        if not self.loaded:
+            self.look_loaded()  # from its first step on, a job's model is loaded for good
+        steps = (state.sampling_step, state.sampling_steps)
+        return Reading(state.jobs_done, jobs, *steps, ours.live_preview, ours.id_live_preview)
+
+    def look_loaded(self) -> None:
+        """See which checkpoint the WebUI has in memory.
+
+        By ``sd_checkpoint_hash`` of its options, which changes when a load ends. ``sd_model_checkpoint`` there only
+        echoes what was posted, and a picture's info names what was loaded before the job's last reload.
+        """
+        with suppress(WebUIError):
+            seen = self.client.options(timeout=self.client.timeouts.progress).get("sd_checkpoint_hash")
+            self.loaded += [str(seen)] if seen else []
 
     def stop(self) -> bool:
         """One step towards this job's end: interrupt it if it is the one that runs. Returns whether it is over.
 
         To be repeated until it is: a job in the WebUI's queue cannot be interrupted, and an interrupt is lost when it
-        comes before its job begins. When a look shows that ours was accepted no other is sent, for it would hit the
-        next job. Whose job runs is asked just before each interrupt. When its last step is done none is sent: what is
-        left can't be stopped. What remains: our job may go from before its last step to its end between that look and
-        the interrupt (some milliseconds), which then hits the job after it; or, where the answer is slow, between the
-        work's end and the arrival of its picture.
-
-        Where a WebUI has no ``/internal`` routes nobody can tell whose job runs, so nothing is interrupted: a wrong
-        guess would cost a stranger's picture, a right one saves only the rest of ours.
+        comes before its job begins. Whose job runs is asked just before each interrupt. None is sent when a look shows
+        that ours was accepted, for it would hit the next job, and none when the last step is done: what is left can't
+        be stopped. What remains: our job may end between that look and the interrupt (some milliseconds, or as long as
+        a slow answer takes), which then hits the job after it. Where a WebUI has no ``/internal`` routes nobody can
+        tell whose job runs, so nothing is interrupted.
 
         Raises:
             WebUIError: the WebUI did not tell.
         """
         try:
             if self.stopping_since is not None:
-                state = self.client.job_state().state
+                state = self.client.job_state(timeout=QUICK_LOOK).state
                 if state.interrupted or not state.running:
                     return not state.running
             decodes = self._only_decodes()
@@ -130,21 +135,23 @@ class Job:
                 if not ours.active:
                     return not ours.queued and (ours.completed or self._seconds_since_sent() > KNOWN_WITHIN)
             except CallTimedOut:
-                if not self._must_be_running():
+                # Without that look it runs for sure if it was sent a while ago and is not in the WebUI's own queue.
+                recent = not self.awaited or self._seconds_since_sent() < KNOWN_WITHIN
+                if recent or self.id in self.client.pending_tasks():
                     raise
-            if decodes:
-                return False
-            self.stopping_since = self.stopping_since or time.monotonic()
-            asked = time.monotonic()
-            with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
-                self.client.interrupt()
-            if (took := time.monotonic() - asked) > QUICK_LOOK:
-                logger.warning(
-                    "interrupting %s took %.1f s: if it ended meanwhile, the next job was hit", self.id, took
-                )
-            return False
         except NotFound:
             return True
+        if not decodes:
+            self._interrupt()
+        return False
+
+    def _interrupt(self) -> None:
+        asked = time.monotonic()
+        self.stopping_since = self.stopping_since or asked
+        with suppress(CallFailed, CallTimedOut):  # the next look tells whether it was accepted
+            self.client.interrupt()
+        if (took := time.monotonic() - asked) > QUICK_LOOK:
+            logger.warning("interrupting %s took %.1f s: if it ended meanwhile, the next job was hit", self.id, took)
 
     def _only_decodes(self) -> bool:
         """Whether the last step of whatever runs is done, for no longer than decoding may take."""
@@ -157,12 +164,6 @@ class Job:
         self._decoding_since = self._decoding_since or time.monotonic()
         return time.monotonic() - self._decoding_since < DECODES_WITHIN
 
-    def _must_be_running(self) -> bool:
-        """Told without the progress route: sent a while ago, unanswered, and not in the WebUI's own queue."""
-        if not self.awaited or self._seconds_since_sent() < KNOWN_WITHIN:
-            return False
-        return self.id not in self.client.pending_tasks()
-
     def _seconds_since_sent(self) -> float:
         try:
             return time.time() - self._note.stat().st_mtime
@@ -172,10 +173,7 @@ class Job:
 
 def orphans(connect: Callable[[str], WebUIClient], base_url: str = "") -> Iterator[Job]:
     """The jobs whose process is dead, at one WebUI or all; this process's from now on, which locks their notes.
-
-    Args:
-        connect: makes a client for a WebUI's address.
-    """
+    ``connect`` makes a client for a WebUI's address."""
     for path in sorted((settings().home / "inflight").glob("*.json")):
         if (lock := hold(path, wait=False)) is None:
             continue
@@ -184,9 +182,8 @@ def orphans(connect: Callable[[str], WebUIClient], base_url: str = "") -> Iterat
             address, task_id = str(note["base_url"]), str(note["task_id"])
         except (OSError, ValueError, TypeError, KeyError):
             path.unlink(missing_ok=True)
-            lock.release()
-            continue
-        if base_url in ("", address):
+            address = task_id = ""
+        if address and base_url in ("", address):
             yield Job(connect(address), task_id, lock=lock)
         else:
             lock.release()

@@ -41,7 +41,7 @@ class Lease:
     """The GPU of the WebUI at ``base_url``, to be taken and given back by the flow run ``run``, called ``name``."""
 
     def __init__(self, base_url: str, *, run: str, name: str) -> None:
-        self._base_url, self._own = base_url, Ticket(run, name, os.getpid())
+        self._folder, self._own = _folder(base_url), Ticket(run, name, os.getpid())
         self._taken: tuple[Path, Held] | None = None
 
     @property
@@ -57,20 +57,18 @@ class Lease:
         Returns:
             When the last holder saw the WebUI without a job, in seconds on the host's monotonic clock.
         """
-        folder = _folder(self._base_url)
-        self._taken = taken = _take_ticket(folder, self._own)
+        self._taken = taken = _take_ticket(self._folder, self._own)
         try:
-            while before := _living(folder, before=taken[0]):
-                if (holder := _read(before[0])) is not None:
-                    on_wait(holder)
+            while before := _living(self._folder, before=taken[0]):
+                on_wait(before[0][1])
                 # The one just before us is the last to go: when its lock is free, look again who is left.
-                if (lock := hold(before[-1])) is not None:
+                if (lock := hold(before[-1][0])) is not None:
                     lock.release()
         except BaseException:
             self.give_back()
             raise
         with suppress(OSError, ValueError):
-            idle_at = float((folder / IDLE_AT).read_text())
+            idle_at = float((self._folder / IDLE_AT).read_text())
             return idle_at if idle_at <= time.monotonic() else NEVER  # the clock begins at zero when the host does
         return NEVER
 
@@ -86,15 +84,10 @@ class Lease:
             own.release()
 
 
-def queue_of(base_url: str) -> list[Ticket]:
-    """The holder of the lease, then those who wait, in order."""
-    return [ticket for path in _living(_folder(base_url)) if (ticket := _read(path)) is not None]
-
-
-def has_ticket(run: str) -> bool:
-    """Whether the run holds a lease on this host, of whatever WebUI, or waits for one."""
-    tickets = (_read(path) for path in _leases().glob("*/*.ticket"))
-    return any(ticket is not None and ticket.run == run for ticket in tickets)
+def tickets(base_url: str = "") -> list[Ticket]:
+    """The holder of the lease on this host and those who wait, in order; of one WebUI, or of all."""
+    folders = [_folder(base_url)] if base_url else _leases().glob("*")
+    return [ticket for folder in folders for _, ticket in _living(folder)]
 
 
 def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
@@ -115,7 +108,7 @@ def _take_ticket(folder: Path, ticket: Ticket) -> tuple[Path, Held]:
         lock.release()
 
 
-def _living(folder: Path, before: Path | None = None) -> list[Path]:
+def _living(folder: Path, before: Path | None = None) -> list[tuple[Path, Ticket]]:
     """The tickets whose process lives, in order, all or those ``before`` one; those of the dead are removed."""
     living = []
     for path in sorted(folder.glob("*.ticket")):
@@ -125,16 +118,10 @@ def _living(folder: Path, before: Path | None = None) -> list[Path]:
             with suppress(PermissionError):  # another user's: a sticky folder lets only them remove it
                 path.unlink(missing_ok=True)
             dead.release()
-        elif path.exists():
-            living.append(path)
+        else:
+            with suppress(FileNotFoundError):  # it was given back just now
+                living.append((path, Ticket(**json.loads(path.read_text()))))
     return living
-
-
-def _read(path: Path) -> Ticket | None:
-    try:
-        return Ticket(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def _create(path: Path, content: str = "") -> None:
@@ -151,8 +138,7 @@ def _folder(base_url: str) -> Path:
     parts = urlsplit(base_url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
-    name = hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
-    folder = _leases() / name
+    folder = _leases() / hashlib.sha256(f"{host}:{port}{parts.path.rstrip('/')}".encode()).hexdigest()[:16]
     for one in (folder.parent, folder):
         one.mkdir(parents=True, exist_ok=True)
         with suppress(PermissionError):  # another user's, who has done it

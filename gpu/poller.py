@@ -9,7 +9,7 @@ from contextlib import suppress
 from contextvars import copy_context
 
 from gpu.exchange import Exchange
-from gpu.progress import Reading, RequestBar
+from gpu.progress import Bar, Reading
 from gpu.sender import Sender
 
 # What hears of progress: the request, its bar (0 to 1), seconds left if known, and what the WebUI said.
@@ -30,11 +30,11 @@ def poll(
 
 
 def _poll(sender: Sender, stop: threading.Event, listener: Listener, interval: float, preview_every: float) -> None:
-    bar, of, previewed, preview_id = RequestBar(), "", 0.0, -1
+    bar, of, previewed, preview_id = Bar(), "", 0.0, -1
     while not stop.is_set():
         if (exchange := sender.sending) is not None:
             if exchange.job.id != of:
-                bar, of, preview_id = RequestBar(exchange.request.phases), exchange.job.id, -1  # counted anew per job
+                bar, of, preview_id = Bar(exchange.request.passes), exchange.job.id, -1  # counted anew per job
             due = preview_every > 0 and time.monotonic() - previewed >= preview_every
             previewed = time.monotonic() if due else previewed
             with suppress(Exception):  # a look that fails is skipped, and whoever hears of it cannot stop the polling

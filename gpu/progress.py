@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from webui.models import State
+
 ALMOST = 0.99  # a bar stands at 100 % only when its stage has returned
-EARLY = 0.05  # below this fraction a WebUI's ETA is nonsense: 39 s for a 3 s job, 1,353 s during a load
-LONGEST_ETA = 24 * 3600.0  # seconds; longer is nonsense at any time
+EARLY = 0.05  # so far a bar has to have risen before its pace tells when it ends
 LONGEST_LOAD = 600.0  # seconds without progress before the first step, in which a WebUI may load (and hash) a model
 LONGEST_STILL = 60.0  # seconds without progress while sampling, at least; what seasoned pipelines settled on
 STEPS_STILL = 10  # times the longest step that was seen: decoding a large picture takes as long as several
@@ -17,10 +17,15 @@ STEPS_STILL = 10  # times the longest step that was seen: decoding a large pictu
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at the WebUI. ``fraction`` 0 to 1; ``eta`` seconds, as it says; steps None where they are not ours."""
+    """One look at a request at the WebUI.
 
-    fraction: float
-    eta: float | None = None
+    Attributes:
+        done: how many of its ``jobs`` are done, with that part of the next one that is. A WebUI's job is one pass of
+            the sampler; with ADetailer each thing that it finds is one more.
+        step, steps: of the pass in work; None where they may be somebody else's.
+    """
+
+    done: float
     jobs: int = 1
     step: int | None = None
     steps: int | None = None
@@ -28,92 +33,77 @@ class Reading:
     preview_id: int = -1
 
 
-class RequestBar:
-    """The bar of one request: 0 to 1, only forward, also where the WebUI finds more work on the way.
-
-    With ADetailer the WebUI's job count grows when a pass has found something, and its own bar falls from 1.0 to 0.5.
-    Here each such phase has its part of the bar.
+class Bar:
+    """The bar of one request: 0 to 0.99, only forward, also where the WebUI finds more work on the way.
 
     Args:
-        phases: the parts of the phases that may come, in any unit (see ``Request.phases``).
-
-    Attributes:
-        shown: the bar, 0 to 0.99.
+        passes: the parts of the passes that may come, in any unit (see ``Request.passes``). One that nobody expected
+            counts 1.
     """
 
-    def __init__(self, phases: Sequence[float] = (1.0,), clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, passes: Sequence[float] = (1.0,), clock: Callable[[], float] = time.monotonic) -> None:
         self.shown = 0.0
-        self._phases = list(phases)
-        self._jobs = 0
-        self._raw_from = 0.0  # what the WebUI said when this phase began
-        self._clock = clock
-        self._fraction = 0.0  # as the WebUI said last
+        self._passes, self._clock = passes, clock
+        self._first: tuple[float, float] | None = None  # when it first rose, and to what
         self._ends: float | None = None  # on the clock
-        self._begin_phase()
 
     @property
     def seconds_left(self) -> float | None:
-        """What the WebUI said where it can be believed, counting down in between; None while that is unknown."""
+        """From the pace since it first rose (a model is loaded before that); None while that tells nothing."""
         return None if self._ends is None else max(0.0, self._ends - self._clock())
 
     def read(self, reading: Reading) -> None:
-        """Take what the WebUI says."""
-        # Between two steps a WebUI's ETA rises; ours goes on counting down. When the fraction falls the WebUI has found
-        # more work, and what it promised does not hold any more.
-        if reading.fraction != self._fraction:
-            eta, moved = reading.eta, reading.fraction > max(self._fraction, EARLY)
-            self._ends = self._clock() + eta if moved and eta is not None and 0 < eta < LONGEST_ETA else None
-            self._fraction = reading.fraction
-        raw = 0.0 if math.isnan(reading.fraction) else min(max(reading.fraction, 0.0), 1.0)
-        if reading.jobs > self._jobs > 0:
-            self._raw_from = raw
-            self._begin_phase()
-        self._jobs = max(self._jobs, reading.jobs)
-        # Job count and fraction are asked one after the other: the fraction may be that of the phase before, 1.0.
-        self._raw_from = min(self._raw_from, raw)
-        through = (raw - self._raw_from) / max(1.0 - self._raw_from, 0.001)
-        self.shown = max(self.shown, min(ALMOST, self._from + (self._end - self._from) * through))
-
-    def _begin_phase(self) -> None:
-        """The next phase takes its part of what is left of the bar; one that nobody expected takes all of it."""
-        part = self._phases[0] / (sum(self._phases) or 1.0) if self._phases else 1.0
-        self._phases = self._phases[1:]
-        self._from = self.shown
-        self._end = self.shown + (1.0 - self.shown) * part
+        parts = [*self._passes, *[1.0] * (reading.jobs - len(self._passes))]
+        through = sum(part * min(max(reading.done - number, 0.0), 1.0) for number, part in enumerate(parts))
+        shown, now = min(ALMOST, through / (sum(parts) or 1.0)), self._clock()
+        if shown <= self.shown:
+            return
+        self.shown, self._first = shown, self._first or (now, shown)
+        since, risen = now - self._first[0], shown - self._first[1]
+        if risen > EARLY:
+            self._ends = now + since * (1.0 - shown) / risen
 
 
 class Pace:
-    """Tells a slow job from one that hangs, by how long its progress stands still.
+    """Tells slow work from a hang, by how long its progress stands still.
 
     Before its first step a job may stand still for :data:`LONGEST_LOAD` (a model is loaded), afterwards for
     :data:`STEPS_STILL` times the longest step that was seen, and at least for :data:`LONGEST_STILL`. One for all jobs
-    of a stage, so that the first picture is the measure for the next.
+    of a stage and size, so that the first picture is the measure for the next. An upscale tells no progress: the whole
+    of it counts as one step, and the first one has :data:`LONGEST_LOAD`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._longest_step = 0.0
+        self._upscaled = False
         self.begin()
 
     def begin(self) -> None:
         """A job begins, or still waits at the WebUI."""
-        self._mark: tuple[float, int, int | None] | None = None
+        self._seen: tuple[object, ...] | None = None
         self._since = self._read_at = self._clock()
         self._sampling = False
 
-    def read(self, reading: Reading) -> None:
-        now, mark = self._clock(), (reading.fraction, reading.jobs, reading.step)
-        if mark != self._mark:
+    def read(self, state: State) -> None:
+        """Take what the WebUI says while the job is the one that runs."""
+        now, seen = self._clock(), (state.job_timestamp, state.job_count, state.job_no, state.sampling_step)
+        if seen != self._seen:
             if self._sampling:
                 self._longest_step = max(self._longest_step, now - self._since)
-            self._sampling |= bool(reading.step)
-            self._mark, self._since = mark, now
+            self._sampling |= state.sampling_step > 0
+            self._seen, self._since = seen, now
         self._read_at = now
+
+    def upscaled(self) -> None:
+        """An upscale was answered."""
+        self._longest_step, self._upscaled = max(self._longest_step, self.seconds_without_news), True
 
     @property
     def limit(self) -> float:
         """Seconds for which it may stand still."""
-        return max(LONGEST_STILL, STEPS_STILL * self._longest_step) if self._sampling else LONGEST_LOAD
+        known = self._sampling or self._upscaled
+        return max(LONGEST_STILL, STEPS_STILL * self._longest_step) if known else LONGEST_LOAD
 
     @property
     def still_for(self) -> float:

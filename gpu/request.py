@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Literal
 
@@ -19,13 +18,16 @@ from store.inputs import stored
 from store.picture import Picture
 from webui.models import Checkpoint
 
+SWITCH = "checkpoint"  # the stage of a request that only has a checkpoint loaded
+
 
 class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
-    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``job`` names the
-    job where there are several.
+    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``must_change``: what
+    comes back must not be the init picture. ``job`` names the job where there are several; ``templates`` has the
+    template of each prompt that was drawn from one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -40,7 +42,9 @@ class Request(BaseModel):
     checkpoint: Checkpoint | None = None
     init: Picture | None = None
     mask: str | None = None
+    must_change: bool = False
     job: str = ""
+    templates: dict[str, str] = {}
 
     @property
     def title(self) -> str:
@@ -50,6 +54,11 @@ class Request(BaseModel):
         if last == self.first:
             return f"{of}{self.stage} {self.first}/{self.of} · seed {self.seeds[0]}"
         return f"{of}{self.stage} {self.first}–{last}/{self.of} · seeds {self.seeds[0]}–{self.seeds[-1]}"
+
+    @property
+    def indexes(self) -> range:
+        """The numbers of its pictures in the stage, from 1."""
+        return range(self.first, self.first + len(self.seeds))
 
     @cached_property
     def digest(self) -> str:
@@ -69,19 +78,13 @@ class Request(BaseModel):
         """A WebUI takes no task id for it, tells no progress of it, and it cannot be interrupted."""
         return self.endpoint == "extra-single-image"
 
-    @cached_property
-    def steps(self) -> int:
-        """Sampling steps as asked, for weighing progress; at least 1."""
-        return max(1, int(self.payload.get("steps") or 1))
-
     @property
-    def phases(self) -> tuple[float, ...]:
-        """How the work is shared out over the parts that the WebUI's job count may come to: the picture, then each
-        pass of ADetailer that finds something. With ``skip_img2img`` no time goes into the picture."""
+    def passes(self) -> tuple[float, ...]:
+        """How the work is shared out over the passes that the WebUI's job count may come to: the picture, then each
+        one of ADetailer that finds something. With ``skip_img2img`` no time goes into the picture."""
         scripts = {str(name).lower(): script for name, script in self.payload.get("alwayson_scripts", {}).items()}
         args = scripts.get("adetailer", {}).get("args", [])
-        passes = [1.0] * sum(isinstance(one, dict) for one in args)
-        return (0.0 if args[:2] == [True, True] else 1.0, *passes)
+        return (0.0 if args[:2] == [True, True] else 1.0, *[1.0] * sum(isinstance(one, dict) for one in args))
 
     def body(self, task_id: str) -> dict[str, Any]:
         """The JSON to post: the payload with its files read in, under ``task_id``."""
@@ -97,17 +100,13 @@ class Request(BaseModel):
         return body
 
 
-def loads_of_others(request: Request, checkpoints: Iterable[Checkpoint]) -> Iterator[Request]:
-    """One step at 64 × 64 for each checkpoint that ``request`` does not name: what makes a WebUI load it."""
-    asked = request.payload.get("override_settings", {})
-    for other in checkpoints:
-        if request.checkpoint is not None and other.file != request.checkpoint.file:
-            settings = {**asked, "sd_model_checkpoint": other.file}
-            payload = {"override_settings": settings, "override_settings_restore_afterwards": False}
-            payload |= {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
-            yield Request(
-                stage="checkpoint", endpoint="txt2img", first=1, of=1, seeds=(1,), size=(64, 64), payload=payload
-            )
+def load_request(checkpoint: Checkpoint, overrides: dict[str, Any]) -> Request:
+    """One step at 64 × 64 under the settings ``overrides``, which name ``checkpoint``: what has a WebUI load it."""
+    payload = {"override_settings": overrides, "override_settings_restore_afterwards": False}
+    payload |= {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+    payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
+    fields = {"stage": SWITCH, "endpoint": "txt2img", "first": 1, "of": 1, "seeds": (1,), "size": (64, 64)}
+    return Request.model_validate({**fields, "payload": payload, "checkpoint": checkpoint})
 
 
 def _encoded(content: bytes) -> str:

@@ -1,8 +1,8 @@
 """The sender to the GPU: one request after the other, with the next one on its way while the last is put away.
 
 The WebUI runs one job at a time, so sending several gains nothing; what costs is the time between an answer and
-the next request. As soon as an answer is there, the next request that is not made yet goes out; only when that is on
-the wire does the caller decode, check, write and thumbnail the last.
+the next request. As soon as an answer is there, the next request goes out; only when that is on the wire does the
+caller decode, check, write and thumbnail the last.
 
 The caller's thread stays free to be cancelled: leaving the sender interrupts our own job at the WebUI, and only ours.
 
@@ -19,18 +19,21 @@ from concurrent.futures import wait
 from contextlib import suppress
 from types import TracebackType
 
+from gpu import canary
 from gpu.exchange import Answer, Exchange
 from gpu.job import Job
 from gpu.lease import Lease
 from gpu.progress import Pace
-from gpu.request import Request, loads_of_others
+from gpu.request import Request, load_request
+from gpu.restart import restart
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
-from webui.errors import CallFailed, CheckpointLost, Stalled, WebUIError
+from webui.errors import CallFailed, CheckpointLost, OutOfMemory, Stalled, WebUIError
 
 # Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
 # Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
 NEXT_IS_SENT_WITHIN = 0.05
+LOOK_EVERY = 5.0  # seconds between two looks for a hang
 
 
 class Sender:
@@ -40,7 +43,6 @@ class Sender:
         client: the WebUI.
         run: the flow run's id, part of every task id.
         lease: taken before the first request; None where nobody else is on this host.
-        made: whether a request's pictures exist already, so that nothing is sent ahead that need not be made.
         on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
         may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
     """
@@ -51,21 +53,18 @@ class Sender:
         *,
         run: str,
         lease: Lease | None = None,
-        made: Callable[[Request], bool] = lambda request: False,
         on_wait: Callable[[str | None], None] = lambda reason: None,
         may_send: Callable[[], None] = lambda: None,
     ) -> None:
         self.client = client
-        self.run = run
-        self.is_made = made
+        self._run = run
         self._turn = Turn(client, lease, on_wait, may_send)
         self._plan: list[Request] = []
         self._final = False
         self._exchanges: dict[str, Exchange] = {}  # by digest: prepared, sent, or back and not asked for yet
         self._previous: Exchange | None = None  # the one that was started last
-        self._paces: dict[str, Pace] = {}  # by stage
+        self._paces: dict[tuple[str, tuple[int, int]], Pace] = {}  # by stage and size
         self._stalled: set[str] = set()  # digests of requests that stood still once
-        self._stop_until: float | None = None  # on the monotonic clock
 
     def __enter__(self) -> Sender:
         return self
@@ -92,31 +91,30 @@ class Sender:
         """
         self._plan, self._final = list(requests), final
 
-    def prepare(self, request: Request) -> None:
-        """Read and encode what ``request`` sends, before the GPU is there to wait for it.
-
-        What is wrong with it is said when its own turn comes.
-        """
-        with suppress(Exception):
-            self._prepared(request)
+    def prepare(self, request: Request) -> Exchange:
+        """Read and encode what ``request`` sends, before the GPU is there to wait for it."""
+        if request.digest not in self._exchanges:
+            # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
+            task_id = f"task(darkroom-{self._run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
+            job = Job(self.client, task_id, self._paces.setdefault((request.stage, request.size), Pace()))
+            self._exchanges[request.digest] = Exchange(request, job, self._turn)
+        return self._exchanges[request.digest]
 
     def start(self) -> None:
-        """Send the first request of the plan that is not made yet, before anybody asks for its answer."""
-        first = next((planned for planned in self._plan if not self.is_made(planned)), None)
-        if first is None:
-            self._turn.say(None)
-            return
+        """Send the first request of the plan, if there is one, before anybody asks for its answer."""
         with suppress(Exception):  # what is wrong with it is said when its own turn comes
-            self._send(first).sent.wait(NEXT_IS_SENT_WITHIN)
+            self._send(self._plan[0]).sent.wait(NEXT_IS_SENT_WITHIN)
 
     def is_sent(self, request: Request) -> bool:
         """Whether ``request`` is on its way to the WebUI or there, or back and not asked for yet."""
         exchange = self._exchanges.get(request.digest)
-        return exchange is not None and exchange.started and not exchange.failed
+        if exchange is None or not exchange.started:
+            return False
+        return not exchange.answer.done() or exchange.answer.exception() is None
 
     def check_may_send(self, request: Request) -> None:
         """Raise what ``may_send`` raises, where ``request`` is still to be sent."""
-        if not self.is_made(request) and not self.is_sent(request):
+        if not self.is_sent(request):
             self._turn.may_send()
 
     def answer(self, request: Request) -> Answer:
@@ -133,7 +131,7 @@ class Sender:
             with suppress(Exception):  # what is wrong with it is said when its own turn comes
                 ahead = self._send(following, ahead=True)
         try:
-            answer = exchange.result()
+            answer = self._wait(exchange)
             if ahead is not None:
                 ahead.sent.wait(NEXT_IS_SENT_WITHIN)
             return answer
@@ -143,8 +141,11 @@ class Sender:
             if isinstance(error, Stalled):
                 error.transient = request.digest not in self._stalled
                 self._stalled.add(request.digest)
+            if isinstance(error, OutOfMemory):
+                with suppress(OSError):
+                    canary.mark(self.client.base_url)
             if isinstance(error, CheckpointLost):
-                error.transient = self._load_another(request)
+                self._heal(request, error)
             raise
         except BaseException:
             # Cancelled: the WebUI hears of it before Prefect has written down anything.
@@ -153,60 +154,56 @@ class Sender:
         finally:
             self._exchanges.pop(request.digest, None)
 
-    def _load_another(self, request: Request) -> bool:
-        """Have the WebUI load another checkpoint than ``request`` names; returns whether it did.
+    def _wait(self, exchange: Exchange) -> Answer:
+        """Its answer; whatever is at the WebUI meanwhile may take as long as it moves."""
+        every = min(LOOK_EVERY, self.client.timeouts.generation / 4)
+        while not wait([exchange.answer], timeout=every).done:
+            if (sending := self.sending) is not None:
+                sending.give_up_if_hung()
+        return exchange.answer.result()
 
-        After a failed load that is what makes the one before it work again.
+    def _heal(self, request: Request, error: CheckpointLost) -> None:
+        """After a failed load, make the checkpoint that was there before work again: by the load of another one than
+        ``request`` names, else by a restart. The error is transient then.
+
+        Raises:
+            CheckpointLost: neither could be had.
         """
-        for load in loads_of_others(request, self.client.checkpoints()):
-            try:
-                self._send(load).result()
-                return True
-            except CallFailed:
-                continue
-            finally:
-                self._exchanges.pop(load.digest, None)
-        return False
+        error.transient = True
+        for other in self.client.checkpoints():
+            if request.checkpoint is not None and other.file != request.checkpoint.file:
+                asked = request.payload.get("override_settings", {})
+                load = load_request(other, {**asked, "sd_model_checkpoint": other.file})
+                self._exchanges.pop(load.digest, None)  # of an earlier time
+                with suppress(CallFailed):
+                    self._wait(self._send(load))
+                    return
+        if why := restart(self.client, []):
+            raise CheckpointLost(f"{error}. It was not restarted by itself: {why}") from None
 
     def _following(self, request: Request) -> Request | None:
-        """The next request of the plan whose pictures are not there yet."""
-        digests = [planned.digest for planned in self._plan]
-        if request.digest not in digests:
-            return None
-        rest = self._plan[digests.index(request.digest) + 1 :]
-        return next((planned for planned in rest if not self.is_made(planned)), None)
-
-    def _is_last(self, request: Request) -> bool:
-        """Whether nothing is planned after ``request``."""
-        is_planned = any(planned.digest == request.digest for planned in self._plan)
-        return self._final and is_planned and self._following(request) is None
+        """What is planned after ``request``."""
+        pairs = zip(self._plan, self._plan[1:], strict=False)
+        return next((after for planned, after in pairs if planned.digest == request.digest), None)
 
     def _send(self, request: Request, *, ahead: bool = False) -> Exchange:
         """Have ``request`` sent after the one before it; ``ahead``: only if that succeeds."""
-        exchange = self._prepared(request)
+        exchange = self.prepare(request)
         if not exchange.started:
             if not ahead:
                 self.take_gpu()  # held already, save for a retry of the last request
-            exchange.start(self._previous, ahead=ahead, is_last=self._is_last(request))
+            is_last = self._final and bool(self._plan) and self._plan[-1].digest == request.digest
+            exchange.start(self._previous, ahead=ahead, is_last=is_last)
             self._previous = exchange
         return exchange
 
-    def _prepared(self, request: Request) -> Exchange:
-        if request.digest not in self._exchanges:
-            # The random part keeps a second try apart: a WebUI shows one id twice as active and completed at once.
-            task_id = f"task(darkroom-{self.run[:8]}-{request.stage}-{request.first}-{uuid.uuid4().hex[:6]})"
-            job = Job(self.client, task_id, self._paces.setdefault(request.stage, Pace()))
-            self._exchanges[request.digest] = Exchange(request, job, self._turn)
-        return self._exchanges[request.digest]
-
     def _leave(self) -> None:
         """Send nothing more, and stop our job at the WebUI; what remains is left to the supervisor (see job)."""
+        if self._turn.leaving.is_set():
+            return
         self._turn.leaving.set()
-        self._stop_until = self._stop_until or time.monotonic() + STOPS_WITHIN
-        while (exchange := self.sending) is not None and time.monotonic() < self._stop_until:
-            if exchange.request.is_upscale:
-                return
+        deadline, over = time.monotonic() + STOPS_WITHIN, False
+        while not over and (exchange := self.sending) is not None and time.monotonic() < deadline:
             with suppress(WebUIError):
-                if exchange.job.stop():
-                    return
-            wait([exchange.answer], timeout=STOP_POLL)
+                over = exchange.request.is_upscale or exchange.job.stop()
+            wait([exchange.answer], timeout=0.0 if over else STOP_POLL)

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from gpu.job import Job, orphans
-from gpu.lease import NEVER, Lease, Ticket
+from gpu.lease import NEVER, Lease
+from gpu.progress import LONGEST_STILL, Pace
+from gpu.restart import restart
 from webui.client import WebUIClient
-from webui.errors import CallTimedOut, Stalled, WebUIError
+from webui.errors import CallTimedOut, Interrupted, Stalled, Unavailable, WebUIError
 from webui.models import State
 
 IDLE_FOR = 0.05  # seconds for which a WebUI that was seen idle counts as idle, for the next run as well
@@ -24,12 +26,7 @@ STOPS_WITHIN = 20.0  # seconds from the interrupt to the end of our job; a cance
 
 
 class Turn:
-    """Our turn at a WebUI, from the first request of a run to its last answer.
-
-    Args:
-        lease: None where nobody else is on this host.
-        on_wait: called with a reason while somebody else's job is waited for, and with None when that is over.
-        may_send: called just before each send; what it raises is raised in place of the answer, and nothing is sent.
+    """Our turn at a WebUI, from a run's first request to its last answer; see Sender for the arguments.
 
     Attributes:
         leaving: set when nothing more is to be sent.
@@ -41,7 +38,7 @@ class Turn:
         client: WebUIClient,
         lease: Lease | None,
         on_wait: Callable[[str | None], None],
-        may_send: Callable[[], None] = lambda: None,
+        may_send: Callable[[], None],
     ) -> None:
         self.leaving = threading.Event()
         self.lost: list[Job] = []
@@ -53,7 +50,8 @@ class Turn:
     def take(self) -> None:
         """Wait for the lease, if it is not held, and take over what dead runs left at the WebUI."""
         if self._lease is not None and not self._lease.held:
-            self._idle_at = max(self._idle_at, self._lease.take(self._say_who_paints))
+            said = "the GPU is with the run {0.name!r} ({0.run}, process {0.pid})"
+            self._idle_at = max(self._idle_at, self._lease.take(lambda holder: self.say(said.format(holder))))
             self.lost += orphans(lambda _: self._client, self._client.base_url)
 
     def give_back(self) -> None:
@@ -65,16 +63,19 @@ class Turn:
         """Return when the next request may go.
 
         Raises:
-            Stalled: a job of ours did not end though it was interrupted.
+            Stalled, Unavailable: see stop_lost.
+            Interrupted: nothing more is to be sent.
         """
         try:
             self.stop_lost()
             self._wait_for_strangers()
-        except Stalled:
+        except (Stalled, Unavailable):
             raise
         except WebUIError:
             pass  # the request itself will say what is wrong, with its own retries
         self.may_send()
+        if self.leaving.is_set():
+            raise Interrupted("nothing more is sent: the run is over")
 
     def say(self, reason: str | None) -> None:
         """Tell what is waited for; None, that it is over, when the request is on the wire: telling takes some time."""
@@ -96,28 +97,32 @@ class Turn:
         """Stop what nobody waits for any more, before it is painted again.
 
         Raises:
-            Stalled: it did not end though it was interrupted.
+            Stalled: it did not end though it was interrupted, and the WebUI was not restarted.
+            Unavailable: the WebUI was restarted.
             WebUIError: the WebUI did not tell.
         """
         for job in list(self.lost):
-            began = time.monotonic()
-            while not job.stop():
-                if job.stopping_since is None:  # it waits in the WebUI's queue
-                    began = time.monotonic()
-                    self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
-                elif time.monotonic() - began > STOPS_WITHIN:
-                    # The place for POST /sdapi/v1/server-restart, where the server allows it.
-                    raise Stalled(
-                        f"{job.id} at {self._client.base_url} was interrupted and still runs after {STOPS_WITHIN:g} s: "
-                        "the WebUI hangs. Restart it, then Retry this run"
-                    )
-                if self.leaving.wait(STOP_POLL):
+            deadline, over = time.monotonic() + STOPS_WITHIN, False
+            while not over:
+                with suppress(CallTimedOut):  # one slow look says nothing
+                    over = job.stop()
+                    if not over and job.stopping_since is None:  # it waits in the WebUI's queue
+                        deadline = time.monotonic() + STOPS_WITHIN
+                        self.say(f"an answer was lost: its job {job.id} has to end at the WebUI first")
+                if not over and time.monotonic() > deadline:
+                    self._restart(f"{job.id} at {self._client.base_url} was interrupted and still runs after ")
+                if not over and self.leaving.wait(STOP_POLL):
                     return
             self.lost.remove(job)
             job.close()
 
-    def _say_who_paints(self, holder: Ticket) -> None:
-        self.say(f"the GPU is with the run {holder.name!r} ({holder.run}, process {holder.pid})")
+    def _restart(self, said: str) -> None:
+        said += f"{STOPS_WITHIN:g} s: the WebUI hangs"
+        if why := restart(self._client, [job.id for job in self.lost]):
+            raise Stalled(f"{said}. It was not restarted: {why}. Restart it, then Retry this run")
+        while self.lost:
+            self.lost.pop().close()
+        raise Unavailable(f"{said} and was restarted. The picture is painted again when it is back")
 
     def _wait_for_strangers(self) -> None:
         """Return when the WebUI is idle, or when all that was there before us is done.
@@ -131,16 +136,18 @@ class Turn:
         job = self.look()
         if not job.running:
             return
-        ahead, seen = 1 + self._queued_at_the_webui(), {job.job_timestamp}
-        self.say(f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us")
+        ahead, seen = 1, {job.job_timestamp}
+        with suppress(WebUIError):  # no /internal routes, or too slow to tell
+            ahead += len(self._client.pending_tasks())
+        busy = f"the WebUI is busy with somebody's job {job.job or '(starting)'}, {ahead} ahead of us"
+        self.say(busy)
+        pace = Pace()
         while job.running and len(seen) <= ahead and not self.leaving.wait(STRANGER_POLL):
             self.may_send()
             with suppress(CallTimedOut):  # one slow look does not mean that it is done
                 job = self._client.job_state().state
                 seen.add(job.job_timestamp)
-
-    def _queued_at_the_webui(self) -> int:
-        try:
-            return len(self._client.pending_tasks())
-        except WebUIError:
-            return 0  # no /internal routes, or too slow to tell
+                pace.read(job)
+            still = pace.seconds_without_news
+            stuck = f"; it stands still for {still // 60:.0f} min: look at the WebUI, nobody else's job is interrupted"
+            self.say(busy + stuck if still > LONGEST_STILL else busy)

@@ -7,17 +7,14 @@ on the GPU.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from gpu.request import Request
 from gpu.sender import Answer
-from pictures.checks import size_of
+from pictures.checks import Painted
 from store.files import write_whole
 from store.picture import Picture
 from store.settings import settings
@@ -47,13 +44,12 @@ def kept(request: Request, run: str) -> list[Picture]:
     return pictures
 
 
-def write(answer: Answer, number: int, content: bytes, *, run: str, infotext: str, note: str) -> Picture:
+def write(answer: Answer, number: int, painted: Painted, *, run: str, infotext: str, note: str) -> Picture:
     """Write the ``number``-th picture (from 0) of an answer, with its infotext, and beside it all that made it."""
-    request, info = answer.request, answer.generation.info
-    if infotexts.read(content) != infotext:
-        with Image.open(io.BytesIO(content)) as image:
-            content = infotexts.to_png(image, infotext)
-    width, height = size_of(request, content)
+    request, info, content = answer.request, answer.generation.info, painted.content
+    infotext = _with_templates(infotext, request)
+    if infotexts.read(painted.image) != infotext:
+        content = infotexts.to_png(painted.image, infotext)
     path = write_whole(place(request, number, run), content)
     picture = Picture(
         path=str(path),
@@ -61,8 +57,8 @@ def write(answer: Answer, number: int, content: bytes, *, run: str, infotext: st
         seed=request.seeds[number],
         index=request.first + number,
         stage=request.stage,
-        width=width,
-        height=height,
+        width=painted.image.width,
+        height=painted.image.height,
         checkpoint=info.sd_model_name or (request.init.checkpoint if request.init else ""),
         seconds=round(answer.seconds, 3),
         note=note,
@@ -70,6 +66,15 @@ def write(answer: Answer, number: int, content: bytes, *, run: str, infotext: st
     # Last, because it says that the picture is whole.
     write_whole(picture.sidecar, json.dumps(_provenance(answer, picture, infotext), indent=1).encode())
     return picture
+
+
+def _with_templates(infotext: str, request: Request) -> str:
+    """The infotext with the templates of drawn prompts, as the WebUI's extension for dynamic prompts names them."""
+    for field, name in (("prompt", "Template"), ("negative_prompt", "Negative Template")):
+        template = request.templates.get(request.payload.get(field, ""))
+        if infotext and template and f", {name}: " not in infotext:  # what a picture is made from may say it
+            infotext += f", {name}: {infotexts.quote(template)}"
+    return infotext
 
 
 def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, Any]:
@@ -83,6 +88,7 @@ def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, An
             "payload": _without_encoded(request.payload),
             "task_id": answer.task_id,
         },
+        "templates": request.templates,
         "init": request.init.sha256 if request.init else None,
         "mask": request.mask,
         "checkpoint": {"name": info.sd_model_name, "hash": info.sd_model_hash},

@@ -2,25 +2,21 @@
 
 ADetailer hides its failures: an unknown model, a field that its schema does not know, nothing found: all are
 answered with 200. So its arguments are checked against its own schema before the run (preflight), and what it did
-is read from the pixels: with ``skip_img2img`` it acted if and only if they differ from the input.
+is read from the pixels (pictures/effects.py).
 """
 
 from __future__ import annotations
 
-import io
-import re
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from PIL import Image, ImageChops
-
 from gpu.request import Request
+from pictures import effects
+from pictures.checks import Painted
 from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
-from tasks.inventory import Inventory, near
+from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
-from webui import infotext
-from webui.errors import ADetailerIgnored, NotFound
+from webui.errors import NotFound
 from webui.models import ImageInfo
 
 
@@ -36,11 +32,12 @@ class ADetailerPass(StageForm):
     ad_dilate_erode: int = field(4, "Mask dilation", "Pixels; negative erodes.", 7, ge=-128, le=128)
     ad_inpaint_only_masked: bool = field(True, "Only masked", "Paint the found part at full resolution.", 8)
     ad_inpaint_only_masked_padding: int = field(32, "Only masked: padding", "Pixels around it.", 9, ge=0, le=256)
+    required: bool = field(False, "Required", "Nothing found is a failure. Only for a single pass.", 10)
     extra: dict[str, Any] = extra_field('{"ad_use_steps": true, "ad_steps": 30}')
 
     def arguments(self) -> dict[str, Any]:
         """The pass as ADetailer's schema names it."""
-        return self.model_dump(exclude={"extra"}) | self.extra
+        return self.model_dump(exclude={"required", "extra"}) | self.extra
 
 
 class ADetailerStage(Stage[list[ADetailerPass]]):
@@ -51,6 +48,8 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
         if before.size is not None and any(side % 8 for side in before.size):
             wide, high = before.size
             raise ValueError(f"{wide}×{high}: ADetailer needs multiples of 8; add an img2img stage to resize it")
+        if len(form) > 1 and any(one.required for one in form):
+            raise ValueError("a required pass must be the only one: the pixels don't tell which of several acted")
         return before
 
     def look_up(self, step: Step[list[ADetailerPass]], inventory: Inventory) -> None:
@@ -62,16 +61,9 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
                 "the job has an adetailer stage, but the WebUI has no ADetailer: install the extension"
             )
             return
-        # A schema that does not forbid other fields would not find a typing error, and ADetailer then drops itself.
-        validator = Draft202012Validator({"additionalProperties": False} | schema)
         for number, one in enumerate(step.form, start=1):
-            inventory.one_of("ADetailer model", one.ad_model, inventory.have("adetailer_models"))
-            inventory.loras(one.ad_prompt)
-            for error in validator.iter_errors(one.arguments()):
-                unknown = re.findall(r"'(\w+)' (?:was|were) unexpected", error.message)
-                hint = "".join(near(name, schema.get("properties", {})) for name in unknown)
-                where = ".".join(map(str, error.path))
-                inventory.problems.append(f"adetailer pass {number}: {where} {error.message}{hint}")
+            inventory.names(one.arguments())
+            inventory.fits(f"ADetailer field (pass {number})", one.arguments(), schema)
 
     def fields(self, step: Step[list[ADetailerPass]], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         """Every pass, and nothing but the passes."""
@@ -79,28 +71,11 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
         script = {"ADetailer": {"args": [True, True, *(one.arguments() for one in step.form)]}}
         size = {"width": picture.width, "height": picture.height}
         own = {"denoising_strength": step.form[0].ad_denoising_strength, "alwayson_scripts": script}
-        return {"payload": item.payload(step) | size | own | {"seed": picture.seed, "batch_size": 1}}
+        payload = item.payload(step) | size | own | {"seed": picture.seed, "batch_size": 1}
+        return {"payload": payload, "must_change": step.form[0].required}
 
-    def check(self, request: Request, info: ImageInfo) -> None:
-        if "ADetailer model" not in str(info.extra_generation_params):
-            raise ADetailerIgnored(
-                f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
-                "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
-            )
-
-    def note(self, request: Request, content: bytes) -> str:
-        """With ``skip_img2img`` it acted if and only if the pixels differ; the infotext names it regardless."""
-        assert request.init is not None
-        with Image.open(io.BytesIO(request.init.read())) as before, Image.open(io.BytesIO(content)) as after:
-            same = ImageChops.difference(before.convert("RGB"), after.convert("RGB")).getbbox() is None
-        return "nothing found, picture unchanged" if same else ""
-
-    def infotext(self, request: Request, answered: str) -> str:
-        """With ``skip_img2img`` it answers "Steps: 1, Size: 128x128": the input's infotext, with ADetailer's part."""
-        assert request.init is not None
-        start = answered.find("ADetailer model")
-        added = answered[start:].partition(", Version: ")[0] if start >= 0 else ""
-        return ", ".join(part for part in (infotext.read(request.init.read()), added) if part)
+    def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
+        return effects.of_adetailer(request, info, painted, infotext)
 
 
 ADETAILER = ADetailerStage()

@@ -8,10 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 LARGEST_SEED = 2**32 - 1  # the WebUI draws its random seeds from 0 to 2³²−1
 # A WebUI has no upper bound: asked for 262144 × 262144 it took all memory of its machine and was killed.
-LARGEST_SIDE = 2048
-LARGEST_RESULT = 8192  # pixels per side after hires fix, img2img resize or an upscaler
-
-Side = Annotated[int, Field(ge=64, le=LARGEST_SIDE, multiple_of=8)]
+Side = Annotated[int, Field(ge=64, le=2048, multiple_of=8)]
 
 # Fields of the WebUI's API that ``extra`` may not hold, each with the reason. The form's own fields come on top.
 SET_BY_DARKROOM = {

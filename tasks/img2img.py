@@ -79,8 +79,7 @@ class Img2ImgStage(Stage[Img2Img]):
         return max(1, round(step.settings.sampling.steps * step.form.denoising_strength))
 
     def look_up(self, step: Step[Img2Img], inventory: Inventory) -> None:
-        inventory.sampling(step.settings.sampling)
-        inventory.extra(step.form.extra, self.endpoint)
+        inventory.payload(self.endpoint, step.settings.sampling.payload(), step.form.extra)
 
     def fields(self, step: Step[Img2Img], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         """The picture's own seed; this form's ``seed + i`` if it has one."""

@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.tasks import exponential_backoff
 
 from gpu.sender import Answer
+from pictures.checks import Painted
 from pictures.kept import write
 from store.picture import Picture
 from store.settings import settings
@@ -44,7 +45,7 @@ PAINTING: dict[str, Any] = RETRYING | {
 }
 
 
-def write_patiently(answer: Answer, number: int, content: bytes, *, infotext: str, note: str) -> Picture:
+def write_patiently(answer: Answer, number: int, painted: Painted, *, infotext: str, note: str) -> Picture:
     """As :func:`write`; where the folder cannot be written just now, nothing that was painted is lost at once.
 
     Raises:
@@ -53,7 +54,7 @@ def write_patiently(answer: Answer, number: int, content: bytes, *, infotext: st
     deadline, told = time.monotonic() + WRITABLE_WITHIN, False
     while True:
         try:
-            return write(answer, number, content, run=str(this_run().id), infotext=infotext, note=note)
+            return write(answer, number, painted, run=str(this_run().id), infotext=infotext, note=note)
         except OSError as error:
             said = f"{answer.request.title} is painted and cannot be written into {settings().runs}: {error}"
             if time.monotonic() > deadline:

@@ -14,15 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel
 
 from blocks.gallery import Gallery
-from store.files import write_whole
 from store.inputs import stored
 from store.picture import Picture
 from store.settings import settings
 from tasks.inventory import Inventory
 from tasks.paint import RETRYING
-from tasks.publish import published_before
+from tasks.publish import NotPublished, Publisher, published_before
 from tasks.stage import Item, Job, Step
-from tasks.status import this_run
+from tasks.status import due_at, this_run
 from webui.client import WebUIClient
 from webui.models import Checkpoint
 
@@ -48,106 +47,91 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
     Raises:
         OSError: the pictures could not be written; says which folder it is, and what to do.
     """
-    run = str(this_run().id)
+    run, inventory, items = str(this_run().id), Inventory(client), []
     published, note, before = published_before(run), settings().runs / run / "looked-up.json", LookedUp()
     with suppress(OSError, ValueError):  # the first attempt, or somebody tidied the folder
         before = LookedUp.model_validate_json(note.read_bytes())
-    inventory = Inventory(client)
-    items = [
-        Item(
-            job,
-            job.steps(),
-            {**before.checkpoints},
-            before.forge,
-            key=(key := _key(number, job)),
-            published=published.get(key, {}),
-        )
-        for number, job in enumerate(jobs)
-    ]
-    left = [(item, steps) for item in items if (steps := _left(item))]
-    for item, steps in left:
-        _look_up(item, steps, inventory)
-    if left:
-        found = {name: one for item in items for name, one in item.checkpoints.items()}
+    for number, job in enumerate(jobs):
+        key = f"{number}-{hashlib.sha256(repr(job).encode()).hexdigest()[:16]}"
+        done = published.get(key, {})
+        items.append(Item(job, job.steps(), {**before.checkpoints}, before.forge, key=key, published=done))
+    unpublished = [item for item in items if len(item.published) < item.job.total]
+    looked_up, finished = [], []  # finished: pictures of jobs that can't run any more
+    for item in unpublished:
+        problems = _open_files(item)
+        left, kept = _painted_before(item)
+        if steps := item.steps if problems else left:
+            _look_up(item, steps, problems, inventory)
+            looked_up.append(item)
+        finished += [(item, picture) for picture in kept if item.error]
+    if looked_up:
+        found = {name: one for item in looked_up for name, one in item.checkpoints.items()}
+        known = LookedUp(forge=all(item.forge for item in looked_up), checkpoints=found)
         try:
-            write_whole(note, LookedUp(forge=inventory.forge, checkpoints=found).model_dump_json().encode())
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(known.model_dump_json())  # not on disk at once: without it, a retry looks up again
         except OSError as error:
             raise OSError(
                 f"{note.parent} cannot be written, where the pictures would go: {error}. Make room or mend the "
                 "folder, then Retry; nothing was painted"
             ) from error
-    if any(len(item.published) < item.job.total for item in items):
+    if unpublished:
         gallery.check_writable()
+    publisher = Publisher(gallery, run=run, started=due_at(), webui=client.base_url)
+    for item, picture in finished:
+        with suppress(NotPublished):  # the error of its job says more
+            item.published[picture.index] = publisher.put(picture, job=item.job.name, key=item.key).result()
+    publisher.close()
     return items
 
 
-def _key(number: int, job: Job) -> str:
-    return f"{number}-{hashlib.sha256(repr(job).encode()).hexdigest()[:16]}"
-
-
-def _left(item: Item) -> list[Step[Any]]:
-    """The steps of a job that still have something to paint, as far as can be told: from the first one on."""
-    if len(item.published) == item.job.total:
-        return []
-    names = {step.settings.checkpoint for step in item.steps if step.stage.needs_checkpoint}
-    if not names <= item.checkpoints.keys():
-        return item.steps
-    with suppress(OSError, ValueError):  # what is wrong with a given file is told when it is looked up
-        item.pictures = _given(item)
-        walked = replace(item)
-        for position, step in enumerate(item.steps):
-            requests = walked.requests(step)
-            if not all(walked.kept(request) for request in requests):
-                return item.steps[position:]
-            walked.advance([picture for request in requests for picture in walked.kept(request)])
-        return []
-    return item.steps
-
-
-def _look_up(item: Item, steps: list[Step[Any]], inventory: Inventory) -> None:
-    job = item.job
-    inventory.problems = problems = []
-    painted_with = [step.settings.checkpoint for step in steps if step.stage.needs_checkpoint]
-    for name in dict.fromkeys([job.checkpoint, *painted_with] if steps == item.steps else painted_with):
-        if (checkpoint := inventory.checkpoint(name)) is not None:
-            item.checkpoints[name] = checkpoint
-    item.forge = inventory.forge
-    inventory.vae(job.vae)
+def _look_up(item: Item, steps: list[Step[Any]], problems: list[str], inventory: Inventory) -> None:
+    """Look up what the steps name; all that is wrong with the item becomes its error."""
+    inventory.problems, inventory.checkpoints = problems, item.checkpoints
+    if painted_with := dict.fromkeys(step.settings.checkpoint for step in steps if step.stage.needs_checkpoint):
+        inventory.have("checkpoints", "is_forge", "samplers")  # what every such job needs, side by side
+        for name in painted_with:
+            inventory.checkpoint(name)
+        item.forge = inventory.forge
+        inventory.vae(item.job.vae)
     for step in steps:
         step.stage.look_up(step, inventory)
+    if problems:
+        item.error = JobRefused("; ".join(problems))
+
+
+def _open_files(item: Item) -> list[str]:
+    """What is wrong with the job's own files; they become the pictures to start from, each ``images`` times."""
+    job, problems, sizes = item.job, [], {}
     for reference in dict.fromkeys(job.files):
         try:
             with Image.open(stored(reference)) as image:
-                size = image.size
+                sizes[reference] = image.size
             if reference in job.init_images:
-                job.steps(size)  # a stage says here that it can't take or make pictures of this size
-        except (ValueError, OSError) as error:
+                job.steps(sizes[reference])  # a stage says here that it can't take or make pictures of this size
+        except (ValueError, OSError, Image.DecompressionBombError) as error:
             problems.append(str(error) if reference in str(error) else f"{reference}: {error}")
-    if problems:
-        item.error = JobRefused("; ".join(problems))
-    else:
-        item.pictures = _given(item)
+    seed = getattr(item.steps[0].form, "seed", None)
+    starts = [] if problems else [reference for reference in job.init_images for _ in range(job.images)]
+    for number, reference in enumerate(starts):
+        path, (width, height) = stored(reference), sizes[reference]
+        # Where the first stage has no seed any will do, as long as a retry finds the same.
+        own = number + (int(path.stem[:7], 16) if seed is None else seed)
+        about = {"sha256": path.stem, "seed": own, "index": number + 1, "stage": "init"}
+        item.pictures.append(Picture.model_validate(about | {"path": str(path), "width": width, "height": height}))
+    return problems
 
 
-def _given(item: Item) -> list[Picture]:
-    """The job's own files as pictures to start from, each as often as ``images`` says."""
-    job, pictures = item.job, []
-    for number in range(job.total if job.init_images else 0):
-        path = stored(job.init_images[number // job.images])
-        seed = getattr(item.steps[0].form, "seed", None)
-        if seed is None:
-            seed = int(path.stem[:7], 16)  # any will do, as long as a retry finds the same
-        with Image.open(path) as image:
-            width, height = image.size
-        pictures.append(
-            Picture(
-                path=str(path),
-                sha256=path.stem,
-                seed=seed + number,
-                index=number + 1,
-                stage="init",
-                width=width,
-                height=height,
-            )
-        )
-    return pictures
+def _painted_before(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
+    """What earlier attempts left: the steps from the first that has something to paint, as far as can be told, and
+    the pictures that are through all of them and not published."""
+    walked, left, through = replace(item), item.steps, list[Picture]()
+    with suppress(KeyError, OSError, ValueError):  # a checkpoint not looked up yet; what is told with the files
+        for number, step in enumerate(item.steps):
+            requests = walked.requests(step)
+            through = [picture for request in requests for picture in item.kept(request)]
+            walked.advance(through)
+            if left == item.steps[number:] and all(item.kept(request) for request in requests):
+                left = item.steps[number + 1 :]
+        return left, through
+    return left, []

@@ -6,7 +6,6 @@ Progress is advice; where nothing can be had, stage boundaries still move the ba
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from contextvars import copy_context
 from uuid import UUID
@@ -16,62 +15,59 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
-from prefect.client.schemas.sorting import ArtifactSort
 from prefect.context import FlowRunContext
 
 from gpu.exchange import Exchange
 from gpu.poller import poll
 from gpu.progress import ALMOST, Reading
-from gpu.request import Request
+from gpu.request import SWITCH, Request
 from gpu.sender import Sender
 from store.settings import settings
-from tasks.checkpoint import SWITCH
 
 FLUSHED_WITHIN = 2.0  # seconds that a job's end waits for its artifacts
-WRITE_EVERY = 1.0  # seconds between two writes of the artifacts: Prefect's SQLite has one writer
+WRITE_EVERY = 1.0  # seconds between two writes of the artifacts, at least: Prefect's SQLite has one writer
 
 
 class JobProgress:
     """The bars of a job as Prefect artifacts: one for each stage, and one for the whole job.
 
-    A thread of its own writes them, at most once a second, so that a Prefect server that is slow or gone never holds
-    up a generation; of each bar only the latest is written. A run that is tried again goes on with the artifacts of
-    its earlier attempt, which would otherwise stay where that attempt failed.
+    A thread writes them, each with what it shows last, so that a Prefect server that is slow or gone holds up no
+    generation. A run that is tried again goes on with the artifacts of its earlier attempt.
 
     Args:
         weights: each stage's name and its part of the job, in any unit (pictures × steps).
     """
 
     def __init__(self, weights: dict[str, float]) -> None:
-        self.fraction = 0.0  # of this stage, 0 to 1
         self._weights = weights
-        self._before = 0.0  # weight of the stages that are done
+        self._fractions = dict.fromkeys(weights, 0.0)  # of each stage, 0 to 1
         self._stage = ""
-        self._pictures = 1  # of this stage
-        self._done = 0  # pictures of this stage that are done
+        self._pictures, self._done = 1, 0  # of this stage: all, and those that are done
         self._lock = threading.Lock()
-        self._unwritten: dict[str, tuple[float, str]] = {}  # by the artifact's key: percent, description
-        self._ids: dict[str, UUID] = {}
-        self._writer: threading.Thread | None = None
-        self._written = -WRITE_EVERY  # on the monotonic clock
-        self._write_now = threading.Event()
+        self._bars: dict[str, tuple[float, str]] = {}  # by the artifact's key: percent, description
+        self._write_now, self._is_last = threading.Event(), False
+        # With the context of the run, or the artifacts would belong to none.
+        write = copy_context().run
+        self._writer = threading.Thread(target=write, args=(self._write,), name="artifacts", daemon=True)
+        self._writer.start()
 
     @property
     def total(self) -> float:
         """Percent of the whole job."""
-        whole = sum(self._weights.values()) or 1.0
-        return 100.0 * min(1.0, (self._before + self._weights.get(self._stage, 0.0) * self.fraction) / whole)
+        done = sum(weight * self._fractions[stage] for stage, weight in self._weights.items())
+        return 100.0 * done / sum(self._weights.values())
 
     def begin(self, stage: str, pictures: int) -> None:
         """A stage of so many pictures begins."""
-        self._stage, self._pictures, self._done, self.fraction = stage, max(1, pictures), 0, 0.0
-        self._show(0.0, "begins", now=True)
+        self._stage, self._pictures, self._done = stage, max(1, pictures), 0
+        self._show(0.0, "begins")
+        self._write_now.set()
 
-    def moved(self, request: Request, bar: float, text: str) -> None:
-        """The request that is at the WebUI came to ``bar`` (0 to 1). One that paints no picture of the stage, but
-        loads its checkpoint, moves no bar."""
+    def moved(self, request: Request, bar: float, text: str) -> float:
+        """The request that is at the WebUI came to ``bar`` (0 to 1); returns how far the stage is, 0 to 1. One that
+        paints no picture of the stage, but loads its checkpoint, moves no bar."""
         fraction = (self._done + bar * len(request.seeds)) / self._pictures if request.stage == self._stage else 0.0
-        self._show(min(ALMOST, fraction), text)
+        return self._show(min(ALMOST, fraction), text)
 
     def done(self, request: Request) -> None:
         """The request's pictures are on disk (or will never be, in a batch that goes on)."""
@@ -80,69 +76,57 @@ class JobProgress:
 
     def end(self) -> None:
         """The stage has returned."""
-        self._show(1.0, "done", now=True)
-        self._before += self._weights.get(self._stage, 0.0)
-        self._stage, self.fraction = "", 0.0
+        self._show(1.0, "done")
+        self._write_now.set()
+        self._stage = ""
 
     def flush(self) -> None:
-        """Wait until the latest is written, at most two seconds."""
-        if (writer := self._writer) is not None:
-            self._write_now.set()
-            writer.join(FLUSHED_WITHIN)
+        """Wait until the latest is written, at most two seconds; nothing is written after that."""
+        self._is_last = True
+        self._write_now.set()
+        self._writer.join(FLUSHED_WITHIN)
 
-    def _show(self, fraction: float, text: str, *, now: bool = False) -> None:
-        """Have it written; a step back is ignored. ``now``: without waiting for the second to pass."""
-        if not self._stage:
-            return  # a late look, between two stages
+    def _show(self, fraction: float, text: str) -> float:
+        """Have it written within a second; a step back is ignored."""
+        if not (stage := self._stage):
+            return 0.0  # a late look, between two stages
         with self._lock:
-            self.fraction = max(self.fraction, fraction)
-            self._unwritten[f"{self._stage}-progress"] = (100 * self.fraction, f"{self._stage}: {text}")
-            self._unwritten["job-progress"] = (self.total, f"the whole job: {text}")
-            if now:
-                self._write_now.set()
-            if self._writer is None:
-                # With the context of the run, or the artifacts would belong to none.
-                write = copy_context().run
-                self._writer = threading.Thread(target=write, args=(self._write,), name="artifacts", daemon=True)
-                self._writer.start()
+            self._fractions[stage] = fraction = max(self._fractions[stage], fraction)
+            self._bars[f"{stage}-progress"] = (100 * fraction, f"{stage}: {text}")
+            self._bars["job-progress"] = (self.total, f"the whole job: {text}")
+        return fraction
 
     def _write(self) -> None:
-        while True:
-            self._write_now.wait(max(0.0, self._written + WRITE_EVERY - time.monotonic()))
+        ids: dict[str, UUID] = {}
+        written: dict[str, tuple[float, str]] = {}
+        is_last = False
+        while not is_last:
+            self._write_now.wait(WRITE_EVERY)
+            self._write_now.clear()
+            is_last = self._is_last
             with self._lock:
-                unwritten, self._unwritten = self._unwritten, {}
-                self._write_now.clear()
-            self._written = time.monotonic()
-            for key, (percent, text) in unwritten.items():
-                with suppress(Exception):  # progress is advice; the next write says the same, only later
-                    self._write_artifact(key, percent, text)
-            with self._lock:
-                if not self._unwritten:
-                    self._writer = None
-                    return
-
-    def _write_artifact(self, key: str, percent: float, text: str) -> None:
-        if key not in self._ids and (earlier := _of_an_earlier_attempt(key)) is not None:
-            self._ids[key] = earlier
-        if key in self._ids:
-            update_progress_artifact(self._ids[key], progress=percent, description=text)
-        else:
-            self._ids[key] = create_progress_artifact(  # type: ignore[assignment]  # no event loop here: it is sync
-                percent, key=key, description=text
-            )
+                changed = self._bars.items() - written.items()
+            for key, (percent, text) in changed:
+                with suppress(Exception):  # progress is advice; the next round tries again
+                    ids = ids or _of_an_earlier_attempt()
+                    if key in ids:
+                        update_progress_artifact(ids[key], progress=percent, description=text)
+                    else:
+                        created = create_progress_artifact(percent, key=key, description=text)
+                        ids[key] = created  # type: ignore[assignment]  # no event loop here: it is sync
+                    written[key] = (percent, text)
 
 
-def _of_an_earlier_attempt(key: str) -> UUID | None:
-    """The artifact that an earlier attempt of this run wrote under ``key``."""
+def _of_an_earlier_attempt() -> dict[str, UUID]:
+    """The progress artifacts that this run has, by key."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or context.flow_run.run_count <= 1:
-        return None
+        return {}
     mine = ArtifactFilter(
-        flow_run_id=ArtifactFilterFlowRunId(any_=[context.flow_run.id]), key=ArtifactFilterKey(any_=[key])
+        flow_run_id=ArtifactFilterFlowRunId(any_=[context.flow_run.id]), key=ArtifactFilterKey(like_="%-progress")
     )
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=mine, sort=ArtifactSort.CREATED_DESC, limit=1)
-    return found[0].id if found else None
+        return {one.key: one.id for one in client.read_artifacts(artifact_filter=mine) if one.key}
 
 
 @task(name="progress", task_run_name="progress · {stage}", cache_policy=NO_CACHE, persist_result=False)
@@ -155,8 +139,8 @@ def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -
         nonlocal logged
         request = exchange.request
         text = line(request, bar, eta, reading)
-        job.moved(request, bar, text)
-        if request.stage == stage and (tenth := int(10 * job.fraction)) > logged:
+        tenth = int(10 * job.moved(request, bar, text))
+        if request.stage == stage and tenth > logged:
             logged = tenth
             logger.info(text)
         if reading.preview:

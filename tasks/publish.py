@@ -7,7 +7,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -53,19 +52,12 @@ class Publisher:
 
     def close(self) -> None:
         """Wait until everything is published."""
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
 
     def _put(self, picture: Picture, job: str, key: str) -> Published:
-        name = self.gallery.name(
-            date=self._started.strftime("%Y-%m-%d"),
-            time=self._started.strftime("%H-%M-%S"),
-            job=job,
-            seed=picture.seed,
-            stage=picture.stage,
-            index=f"{picture.index:04}",
-            checkpoint=picture.checkpoint or "unknown",
-            run=self._run[:8],
-        )
+        when = {"date": f"{self._started:%Y-%m-%d}", "time": f"{self._started:%H-%M-%S}", "run": self._run[:8]}
+        own = {"job": job, "index": f"{picture.index:04}", "checkpoint": picture.checkpoint or "unknown"}
+        name = self.gallery.name(**picture.model_dump() | when | own)
         try:
             history = json.loads(picture.sidecar.read_bytes())
             path = self.gallery.put(f"{name}.png", picture.read())
@@ -76,8 +68,7 @@ class Publisher:
                 f"{picture.path} is made, but the gallery {self.gallery.where('')} did not take it: {error}. "
                 "Make room or mend the folder, then Retry: nothing is painted again"
             ) from error
-        fields: dict[str, Any] = picture.model_dump(include=set(Published.model_fields) - {"path"})
-        published = Published(path=path, **fields)
+        published = Published.model_validate(picture.model_dump() | {"path": path})
         with suppress(OSError):  # a retry then publishes it again, which changes nothing
             _note(self._run).parent.mkdir(parents=True, exist_ok=True)
             with _note(self._run).open("a") as file:

@@ -11,18 +11,20 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from prefect import Task, get_run_logger, task
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from gpu.request import Request
 from gpu.sender import Sender
-from pictures.checks import checked
+from pictures.checks import Painted, check_loaded, checked
 from pictures.kept import kept
-from store.picture import Picture
-from tasks.form import LARGEST_RESULT
+from store.picture import LARGEST_SIDE, Picture
 from tasks.inventory import Inventory
 from tasks.paint import PAINTING, write_patiently
 from tasks.publish import Published
 from tasks.sampling import Sampling, fixed_fields
 from tasks.status import this_run
+from webui.errors import Skipped
 from webui.models import Checkpoint, ImageInfo
 
 F = TypeVar("F")
@@ -48,6 +50,7 @@ class Job(Protocol):
     images: int
     batch_size: int
     init_images: list[str]
+    templates: dict[str, str]
 
     @classmethod
     def stages(cls) -> tuple[Stage[Any], ...]: ...
@@ -101,7 +104,7 @@ class Item:
         if len(self.published) == self.job.total:
             return []
         requests = step.stage.requests(step, self)
-        return [one for one in requests if not all(one.first + n in self.published for n in range(len(one.seeds)))]
+        return [request for request in requests if not all(one in self.published for one in request.indexes)]
 
     def kept(self, request: Request) -> list[Picture]:
         """The request's pictures of an earlier attempt of this run; none where it has to be painted."""
@@ -113,6 +116,10 @@ class Item:
         """These pictures have come a stage further."""
         by_index = {one.index: one for one in [*self.pictures, *pictures] if one.index not in self.published}
         self.pictures = [by_index[index] for index in sorted(by_index)]
+
+    def skip(self, request: Request) -> None:
+        """These pictures go no further."""
+        self.pictures = [one for one in self.pictures if one.index not in request.indexes]
 
     def checkpoint(self, step: Step[Any]) -> Checkpoint | None:
         """The checkpoint that paints ``step``; None where none is needed."""
@@ -141,7 +148,7 @@ class Stage(ABC, Generic[F]):
     files: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
-        self.task: Task[[Request, Sender], list[Picture]] = task(name=self.name, **PAINTING)(self.paint)
+        self.task: Task[[Request, Sender], Any] = task(name=self.name, **PAINTING)(self._paint_or_skip)
 
     # -- what each stage says ------------------------------------------------------------------------------
 
@@ -169,20 +176,20 @@ class Stage(ABC, Generic[F]):
         """The work of one picture, in sampling steps."""
         return step.settings.sampling.steps
 
-    def check(self, request: Request, info: ImageInfo) -> None:
-        """Check what only this stage knows of its answers; number, size, seeds and model are checked for all.
+    def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
+        """What only this stage can say of a picture; its model, size, seed and content were checked before.
+
+        Args:
+            infotext: as the WebUI answered it.
+
+        Returns:
+            what a person should know of it, such as "nothing found" (mostly nothing), and the infotext that tells how
+            the picture came to be.
 
         Raises:
             WrongPicture: it is not what was asked for.
         """
-
-    def note(self, request: Request, content: bytes) -> str:
-        """What a person should know of a picture, such as "nothing found"; mostly nothing."""
-        return ""
-
-    def infotext(self, request: Request, answered: str) -> str:
-        """The text that tells how the picture came to be, of what the WebUI answered."""
-        return answered
+        return "", infotext
 
     # -- what is the same for all --------------------------------------------------------------------------
 
@@ -193,18 +200,25 @@ class Stage(ABC, Generic[F]):
             WebUIError: it failed, or what came back is not what was asked.
         """
         answer = sender.answer(request)
-        generation = answer.generation
-        images = checked(request, generation)
-        self.check(request, generation.info)
-        texts = [*generation.info.infotexts, *[""] * len(images)]
+        info, images = answer.generation.info, checked(request, answer.generation)
+        check_loaded(request, info, answer.loaded, sender.client)
         pictures = []
-        for number, content in enumerate(images):
-            note, text = self.note(request, content), self.infotext(request, texts[number])
-            picture = write_patiently(answer, number, content, infotext=text, note=note)
+        for number, painted in enumerate(images):
+            answered = info.infotexts[number] if number < len(info.infotexts) else ""
+            note, text = self.judge(request, info, painted, answered)
+            picture = write_patiently(answer, number, painted, infotext=text, note=note)
             told = f" ({picture.note})" if picture.note else ""
             get_run_logger().info("%s in %.1f s: %s%s", request.title, answer.seconds, picture.path, told)
             pictures.append(picture)
         return pictures
+
+    def _paint_or_skip(self, request: Request, sender: Sender) -> list[Picture] | State[None]:
+        """As :meth:`paint`; where somebody skipped it, a state of that name, for task run and caller."""
+        try:
+            return self.paint(request, sender)
+        except Skipped as error:
+            get_run_logger().warning("%s", error)
+            return Completed(name="Skipped", message=str(error))
 
     def requests(self, step: Step[F], item: Item) -> list[Request]:
         """What the stage asks of the WebUI: one request for each of the job's pictures under way."""
@@ -224,8 +238,8 @@ def bounded(size: Size, what: str) -> Size:
     Raises:
         ValueError: a side is longer than 8192 pixels; ``what`` says of what.
     """
-    if max(size) > LARGEST_RESULT:
+    if max(size) > LARGEST_SIDE:
         raise ValueError(
-            f"{what} would make {size[0]}×{size[1]}: at most {LARGEST_RESULT} pixels a side; give a smaller factor"
+            f"{what} would make {size[0]}×{size[1]}: at most {LARGEST_SIDE} pixels a side; give a smaller factor"
         )
     return size

@@ -28,8 +28,7 @@ def this_run() -> FlowRun:
 
 def due_at() -> datetime:
     """When this run was to start, in local time: the same on every retry, so that what is named by it is, too."""
-    run = this_run()
-    due = run.expected_start_time or run.created
+    due = this_run().expected_start_time or this_run().created
     assert due is not None, "Prefect sets one when it creates the run"
     return due.astimezone()
 
@@ -37,8 +36,8 @@ def due_at() -> datetime:
 class RunState:
     """Shows in a run's log and state why it waits; from any thread, and never in the GPU's time.
 
-    The state stays of type RUNNING: a pool counts it, and a cancel reaches it. Prefect is told by a thread of its own,
-    in order; :meth:`close` before the run's end, or a late update would undo its final state.
+    The state stays of type RUNNING: a pool counts it, and a cancel reaches it. A thread of its own tells Prefect, in
+    order; :meth:`close` before the run's end, or a late update would undo its final state.
     """
 
     def __init__(self) -> None:
@@ -51,14 +50,13 @@ class RunState:
 
     def close(self) -> None:
         """Wait until Prefect has been told everything."""
-        self._thread.shutdown(wait=True)
+        self._thread.shutdown()
 
     def _set(self, reason: str | None) -> None:
-        self._logger.info("waiting: %s", reason) if reason else self._logger.info("the wait is over")
+        self._logger.info(f"waiting: {reason}" if reason else "the wait is over")
         state: State[Any] = Running(name="Waiting", message=reason) if reason else Running()
         try:
             with get_client(sync_client=True) as client:
-                # Not by force: a run that is being cancelled stays so.
-                client.set_flow_run_state(self._run, state)
+                client.set_flow_run_state(self._run, state)  # not by force: a run that is being cancelled stays so
         except Exception as error:
             self._logger.debug("the waiting state could not be set: %s", error)

@@ -57,11 +57,8 @@ class Txt2ImgStage(Stage[Txt2Img]):
         return Settings(before.sampling.changed_by(form), before.checkpoint, (wide // 8 * 8, high // 8 * 8))
 
     def look_up(self, step: Step[Txt2Img], inventory: Inventory) -> None:
-        inventory.sampling(step.settings.sampling)
-        inventory.extra(step.form.extra, self.endpoint)
-        if step.form.enable_hr:
-            known = [*inventory.have("upscalers"), *inventory.have("latent_upscale_modes")]
-            inventory.one_of("hires fix upscaler", step.form.hr_upscaler, known)
+        fields = step.settings.sampling.payload() | step.form.hires_payload()
+        inventory.payload(self.endpoint, fields, step.form.extra)
 
     def requests(self, step: Step[Txt2Img], item: Item) -> list[Request]:
         """The requests for the job's pictures, ``batch_size`` in each, picture i (from 0) with ``seed + i``."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.request import Request
+from pictures import effects
+from pictures.checks import Painted
 from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Size, Stage, Step, bounded
-from webui import infotext
+from webui.models import ImageInfo
 
 
 class Upscale(StageForm):
@@ -25,8 +27,9 @@ class Upscale(StageForm):
         Raises:
             ValueError: larger than the bound of 8192 pixels a side.
         """
-        size = int(wide * self.factor), int(high * self.factor)
-        return bounded(size, f"upscaling {wide}×{high} by {self.factor:g}")
+        factor = 1 if self.upscaler == "None" else self.factor  # a WebUI then leaves the picture as it is
+        size = int(wide * factor), int(high * factor)
+        return bounded(size, f"upscaling {wide}×{high} by {factor:g}")
 
 
 class UpscaleStage(Stage[Upscale]):
@@ -43,20 +46,15 @@ class UpscaleStage(Stage[Upscale]):
         return 5
 
     def look_up(self, step: Step[Upscale], inventory: Inventory) -> None:
-        inventory.one_of("upscaler", step.form.upscaler, inventory.have("upscalers"))
+        inventory.payload(self.endpoint, {"upscaler_1": step.form.upscaler}, step.form.extra)
 
     def fields(self, step: Step[Upscale], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         form = step.form
         payload = {"upscaler_1": form.upscaler, "upscaling_resize": form.factor, "resize_mode": 0}
         return {"payload": form.with_extra(payload), "size": form.enlarged(picture.width, picture.height)}
 
-    def infotext(self, request: Request, answered: str) -> str:
-        """An upscaler answers no infotext: the one of its input, with what it did."""
-        assert request.init is not None
-        before = infotext.read(request.init.read())
-        added = f"Postprocess upscale by: {request.payload['upscaling_resize']}, "
-        added += f"Postprocess upscaler: {request.payload['upscaler_1']}"
-        return f"{before}, {added}" if before else added
+    def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
+        return "", effects.of_upscaler(request, painted)
 
 
 UPSCALE = UpscaleStage()

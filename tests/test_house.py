@@ -19,16 +19,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 # Those above 600 and blocks, deployments have grown by what keeps a night going: waiting, handing back, resuming,
 # telling a hang from slow work, tidying up.
 BUDGETS = {
-    "webui": 850,  # without webui/embedded
-    "store": 300,
-    "gpu": 1220,
-    "pictures": 350,
+    "webui": 900,  # without webui/embedded
+    "store": 400,
+    "variations": 450,
+    "gpu": 1225,
+    "pictures": 420,
     "blocks": 400,
-    "tasks": 1620,
-    "flows": 1260,
+    "tasks": 1500,
+    "flows": 1275,
     "deployments": 400,
-    "services": 700,
-    "worker": 1600,
+    "services": 770,
+    "worker": 1703,
     "cli": 800,
 }
 ROOMS = list(BUDGETS)
@@ -96,6 +97,8 @@ def product() -> list[Path]:
 @pytest.mark.parametrize("room", ROOMS)
 def test_imports_go_down_only(room: str) -> None:
     allowed = {} if room == "store" else set(ROOMS[: ROOMS.index(room)])  # neither of the lowest two knows the other
+    if room == "variations":
+        allowed = {"store"}  # from a job's JSON to that of many jobs, without a WebUI
     for path in modules(room):
         used = {name.partition(".")[0] for name in imports(path)} & ({*ROOMS} | BESIDE) - {room}
         assert used <= {*allowed}, f"{path} imports {used - {*allowed}}"
@@ -128,7 +131,7 @@ def _modules_used(name: str, path: Path, known: set[str]) -> set[str]:
     return (found & known) - {name}
 
 
-@pytest.mark.parametrize("room", ["webui", "store", "gpu"])
+@pytest.mark.parametrize("room", ["webui", "store", "variations", "gpu", "pictures"])
 def test_the_lowest_rooms_know_no_prefect(room: str) -> None:
     for path in modules(room):
         assert not [name for name in imports(path) if name.partition(".")[0] == "prefect"], path

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from webui.errors import NotFound, WebUIError
+from webui.errors import BadAnswer, CallFailed, NotFound, Unreachable, WebUIError
 from webui.http import HTTPClient, Timeouts, encoded
 from webui.models import Checkpoint, Generation, Names, ProgressInfo, TaskProgress
 
@@ -87,6 +87,22 @@ class WebUIClient(HTTPClient):
         """``POST /sdapi/v1/interrupt``: takes no id and hits whatever runs. Ask first whose it is."""
         self._call("POST", "/sdapi/v1/interrupt", json={}, timeout=self.timeouts.progress)
 
+    def restart(self) -> bool:
+        """``POST /sdapi/v1/server-restart``, which ends every job there; whether this WebUI can do that.
+
+        404 and 405: it was started without ``--api-server-stop``; 501: with nothing that starts it again. A restart
+        breaks the connection before its answer.
+        """
+        try:
+            self._call("POST", "/sdapi/v1/server-restart", json={}, timeout=self.timeouts.progress)
+        except Unreachable:
+            return True
+        except CallFailed as error:
+            if error.status in (404, 405, 501):
+                return False
+            raise
+        return True
+
     # -- what the WebUI has --------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Checkpoint]:
@@ -141,9 +157,17 @@ class WebUIClient(HTTPClient):
         """``GET /sdapi/v1/scripts``: lower-case titles for ``txt2img`` and ``img2img``."""
         return self._parse(dict[str, list[str]], "/sdapi/v1/scripts", self._call("GET", "/sdapi/v1/scripts"))
 
-    def options(self) -> dict[str, Any]:
+    def options(self, *, timeout: float | None = None) -> dict[str, Any]:
         """``GET /sdapi/v1/options``."""
-        return self._parse(dict[str, Any], "/sdapi/v1/options", self._call("GET", "/sdapi/v1/options"))
+        path = "/sdapi/v1/options"
+        return self._parse(dict[str, Any], path, self._call("GET", path, timeout=timeout))
+
+    def openapi(self) -> dict[str, Any]:
+        """``GET /openapi.json``: the schema of every route; empty where the WebUI does not publish it."""
+        try:
+            return self._parse(dict[str, Any], "/openapi.json", self._call("GET", "/openapi.json"))
+        except (CallFailed, BadAnswer):
+            return {}
 
     def adetailer_models(self) -> list[str]:
         """``GET /adetailer/v1/ad_model``; empty where ADetailer is not installed."""

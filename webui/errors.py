@@ -13,11 +13,13 @@
     │   ├── CheckpointLost     500 after a failed load: no checkpoint is in memory
     │   └── OutOfMemory        500 whose error is CUDA's
     ├── WrongPicture           a 200 that is not what was asked
-    │   ├── WrongCheckpoint    another model painted it
+    │   ├── WrongCheckpoint    another model painted it                                     (transient)
     │   ├── WrongImages        another number or size of pictures, or other seeds
     │   ├── BrokenImage        what came back is no whole picture                           (transient)
-    │   ├── Interrupted        somebody pressed Interrupt or Skip: half-denoised            (transient)
-    │   └── ADetailerIgnored   ADetailer dropped the request's arguments
+    │   ├── BlankPicture       black, or of one other colour
+    │   ├── Interrupted        somebody pressed Interrupt: half-denoised                    (transient)
+    │   │   └── Skipped        somebody pressed Skip
+    │   └── WithoutEffect      ADetailer or an upscaler did not do what was asked
     └── BadAnswer              a body that cannot be read as the API's
 
 ``is_transient`` is the one place that says where another try can help. A validation error never is: the same
@@ -49,10 +51,7 @@ class CallTimedOut(Unreachable):
 
 
 class AnswerLost(WebUIError):
-    """A generation was sent and the connection broke, or timed out, before its answer.
-
-    A WebUI keeps no results for API callers, so the picture must be painted again.
-    """
+    """A generation was sent, and no answer came. A WebUI keeps none: the picture must be painted again."""
 
     transient = True
 
@@ -103,10 +102,8 @@ class OutOfMemory(CallFailed):
 
 
 class CheckpointLost(CallFailed):
-    """After a failed load no checkpoint is in memory, and every job fails until a different one loads.
-
-    ``transient`` is True on an error after which a different one was loaded.
-    """
+    """After a failed load no checkpoint is in memory, and every job fails until a different one loads; ``transient`` is
+    True where that was seen to."""
 
 
 class WrongPicture(WebUIError):
@@ -114,7 +111,9 @@ class WrongPicture(WebUIError):
 
 
 class WrongCheckpoint(WrongPicture):
-    """The answer names another checkpoint than the request did."""
+    """Another checkpoint than the request named painted it: somebody switched the model meanwhile."""
+
+    transient = True
 
 
 class WrongImages(WrongPicture):
@@ -127,14 +126,24 @@ class BrokenImage(WrongPicture):
     transient = True
 
 
+class BlankPicture(WrongPicture):
+    """A picture came back black, or of one other colour: the same request gives the same again."""
+
+
 class Interrupted(WrongPicture):
-    """Somebody interrupted or skipped the job; what came back is half-denoised."""
+    """Somebody interrupted the job; what came back is half-denoised."""
 
     transient = True
 
 
-class ADetailerIgnored(WrongPicture):
-    """ADetailer dropped its arguments, and the whole picture was repainted instead of the faces."""
+class Skipped(Interrupted):
+    """Somebody skipped this picture: what came back is half-denoised, and nobody wants it again."""
+
+    transient = False
+
+
+class WithoutEffect(WrongPicture):
+    """ADetailer dropped its arguments, a required pass found nothing, or an upscaler could not be loaded."""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -36,7 +36,8 @@ class Infotext:
 
 def quote(value: Any) -> str:
     text = str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",\n:") else text
+    ambiguous = any(mark in text for mark in ",\n:") or text.startswith('"') or text != text.strip()
+    return json.dumps(text, ensure_ascii=False) if ambiguous else text
 
 
 def unquote(text: str) -> str:
@@ -51,8 +52,20 @@ def unquote(text: str) -> str:
 def build(prompt: str, negative_prompt: str, settings: Mapping[str, Any]) -> str:
     """The infotext of a picture. Settings that are None are left out."""
     negative = f"\n{_NEGATIVE} {negative_prompt}" if negative_prompt else ""
-    said = ", ".join(f"{name}: {quote(value)}" for name, value in settings.items() if value is not None)
-    return f"{prompt}{negative}\n{said}".strip()
+    return f"{prompt}{negative}\n{_said(settings)}".strip()
+
+
+def extended(text: str, settings: Mapping[str, Any]) -> str:
+    """An infotext with further settings at its end, in the place of those that it has under the same name."""
+    *lines, last = text.strip().split("\n")
+    if len(_PAIR.findall(last)) < _LEAST_PAIRS:
+        return f"{text}\n{_said(settings)}".strip()
+    left = _PAIR.sub(lambda pair: "" if pair[1] in settings else pair[0], last).strip(", ")
+    return "\n".join([*lines, f"{left}, {_said(settings)}"])
+
+
+def _said(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {quote(value)}" for name, value in settings.items() if value is not None)
 
 
 def parse(text: str) -> Infotext:

@@ -71,6 +71,11 @@ class State(Answer):
         """``job_count`` is −1 while a job is set up and 0 when there is none."""
         return bool(self.job) or self.job_count != 0
 
+    @property
+    def jobs_done(self) -> float:
+        """How many of ``job_count`` passes of the sampler are done, with that part of the one in work that is."""
+        return self.job_no + min(1.0, self.sampling_step / max(1, self.sampling_steps)) if self.job_count > 0 else 0.0
+
 
 class ProgressInfo(Answer):
     """``/sdapi/v1/progress``. ``progress`` is 0 to 1, ``eta_relative`` seconds (nonsense early in a job)."""

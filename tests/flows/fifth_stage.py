@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.request import Request
+from pictures.checks import Painted
 from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
+from webui.models import ImageInfo
 
 
 class Glaze(StageForm):
@@ -28,15 +30,15 @@ class GlazeStage(Stage[Glaze]):
         return Settings(before.sampling.changed_by(form), form.checkpoint, before.size)
 
     def look_up(self, step: Step[Glaze], inventory: Inventory) -> None:
-        inventory.sampling(step.settings.sampling)
+        inventory.payload(self.endpoint, step.settings.sampling.payload(), {})
 
     def fields(self, step: Step[Glaze], item: Item, number: int, picture: Picture) -> dict[str, Any]:
         own: dict[str, Any] = {"width": picture.width, "height": picture.height, "seed": picture.seed, "batch_size": 1}
         own["denoising_strength"] = step.form.strength
         return {"payload": step.form.with_extra(item.payload(step) | own)}
 
-    def note(self, request: Request, content: bytes) -> str:
-        return "glazed"
+    def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
+        return "glazed", infotext
 
 
 GLAZE = GlazeStage()

@@ -28,10 +28,12 @@ from flows.generate import generate
 from flows.job import GenerationJob
 from store.settings import settings
 from tasks import paint
+from tasks.preflight import JobRefused
 from tasks.publish import NotPublished
 from tests.requesting import arm
 from tests.servers import free_port
 from tests.waiting import until
+from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import OutOfMemory
 
@@ -103,6 +105,10 @@ def meanwhile(do: Any) -> Iterator[None]:
     finally:
         thread.join()
         assert not errors, errors
+
+
+def _full(*_: Any) -> str:
+    raise OSError(28, "No space left on device")
 
 
 def number_is_at_the_webui(server: EmbeddedWebUI, number: int) -> None:
@@ -205,11 +211,8 @@ def test_a_retry_with_all_published_needs_neither_webui_nor_pictures(
 def test_a_retry_with_all_painted_only_publishes(
     server: EmbeddedWebUI, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: Any) -> str:
-        raise OSError(28, "No space left on device")
-
     with monkeypatch.context() as patched:
-        patched.setattr(Gallery, "put", full)
+        patched.setattr(Gallery, "put", _full)
         with pytest.raises(NotPublished, match=r"No space left on device.*Retry"):
             run.attempt()
     assert "boat is not finished: 3 after txt2img" in run.sheet()
@@ -265,6 +268,23 @@ def test_a_damaged_picture_is_painted_again(server: EmbeddedWebUI, run: Run, hom
     server.requests.clear()
     assert len(run.attempt()) == 3
     assert painted(server) == [3, 3]
+
+
+def test_a_job_that_a_retry_refuses_publishes_what_was_made(
+    server: EmbeddedWebUI, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lora = write_checkpoint(server.engine.lora_folder / "passing.safetensors")
+    run.parameters["job"] = job(txt2img=SMALL | {"seed": 1, "prompt": "a boat <lora:passing:1>"})
+    arm(server, kind="error", like="out of memory", path="/sdapi/v1/txt2img", contains='"seed": 3,')
+    with monkeypatch.context() as patched, pytest.raises(OutOfMemory):
+        patched.setattr(Gallery, "put", _full)
+        run.attempt()
+    assert run.pictures == []
+    lora.unlink()
+    for _ in range(2):
+        with pytest.raises(JobRefused, match="no LoRA 'passing'"):
+            run.attempt()
+        assert run.pictures == ["boat-1-txt2img", "boat-2-txt2img"]
 
 
 # -- folders that cannot be written --------------------------------------------------------------------------

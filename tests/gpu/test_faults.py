@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import select
 import socket
 import threading
@@ -11,17 +12,23 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from gpu import progress
+from gpu import sender as sender_module
 from gpu import turn as turns
 from gpu.job import orphans
-from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace, Reading
+from gpu.progress import LONGEST_LOAD, LONGEST_STILL, STEPS_STILL, Pace
+from gpu.request import Request
 from gpu.sender import Sender
+from store.picture import Picture
 from tests.gpu.test_sender import CANCEL_WITHIN, asynchronously, cancel_while, interrupts
 from tests.requesting import PATIENCE, Stranger, arm, request_for
 from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CheckpointLost, Stalled, Unreachable
+from webui.models import State
 
 
 class Relay:
@@ -184,7 +191,7 @@ def test_a_webui_that_does_not_stop_either_is_said_and_waited_for_no_longer_than
     with Sender(client, run="r" * 8) as sender:
         with pytest.raises(Stalled, match="stood still"):
             sender.answer(request)
-        with pytest.raises(Stalled, match=r"still runs after 0\.3 s: the WebUI hangs\. Restart it") as caught:
+        with pytest.raises(Stalled, match=r"still runs after 0\.3 s: the WebUI hangs\. .* Restart it") as caught:
             sender.answer(request)
         assert not caught.value.transient
         assert time.monotonic() - started < 10
@@ -218,23 +225,69 @@ def test_how_long_a_job_may_stand_still_comes_from_its_stages_steps() -> None:
     now = [0.0]
     pace = Pace(clock=lambda: now[0])
 
-    def at(seconds: float, fraction: float, step: int | None) -> None:
+    def at(seconds: float, step: int) -> None:
         now[0] = seconds
-        pace.read(Reading(fraction, step=step))
+        pace.read(State(job_count=1, sampling_step=step))
 
-    at(30, 0.01, None)
+    at(30, 0)
     assert pace.limit == LONGEST_LOAD, "a model may be loading"
-    at(90, 0.1, 1)
+    at(90, 1)
     assert pace.limit == LONGEST_STILL
-    at(110, 0.2, 2)
+    at(110, 2)
     assert pace.limit == 20 * STEPS_STILL
-    at(140, 0.2, 2)
+    at(140, 2)
     assert pace.still_for == 30
     now[0] = 200
     assert (pace.still_for, pace.seconds_without_news) == (30, 90), "nobody looked: not seen to stand still"
     pace.begin()
-    at(300, 0.1, 1)
+    at(300, 1)
     assert pace.limit == 20 * STEPS_STILL, "the first picture is the measure for the next"
+
+
+def an_upscale(folder: Path, number: int, side: int = 64) -> Request:
+    path = folder / f"{number}-{side}.png"
+    Image.new("RGB", (side // 2, side // 2), (number, 90, 20)).save(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    init = Picture(path=str(path), sha256=digest, seed=1, index=1, stage="init", width=side // 2, height=side // 2)
+    return Request(
+        stage="upscale", endpoint="extra-single-image", first=number, of=4, seeds=(1,), size=(side, side), init=init,
+        payload={"upscaler_1": "Lanczos", "upscaling_resize": 2},
+    )  # fmt: skip
+
+
+def test_an_upscale_is_given_up_after_ten_times_what_those_of_its_size_took(
+    server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sender_module, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(progress, "LONGEST_STILL", 0.5)
+    monkeypatch.setattr(progress, "LONGEST_LOAD", 3.0)
+    with Sender(client, run="r" * 8) as sender:
+        assert sender.answer(an_upscale(tmp_path, 1)).generation.images
+        arm(server, kind="hang", path="*/extra-single-image", times=2)
+        with pytest.raises(Stalled, match=r"stood still at the WebUI for [01] s") as caught:
+            sender.answer(an_upscale(tmp_path, 2))
+        assert caught.value.transient
+        with pytest.raises(Stalled, match="stood still at the WebUI for 3 s"):
+            sender.answer(an_upscale(tmp_path, 3, side=128))  # the first of its size
+        assert sender.answer(an_upscale(tmp_path, 2)).generation.images
+
+
+def test_an_upscale_that_waits_behind_a_stranger_is_not_hanging(
+    server: EmbeddedWebUI, client: WebUIClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sender_module, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(progress, "LONGEST_LOAD", 0.5)
+    monkeypatch.setattr(turns.Turn, "wait", lambda self: None)  # theirs began after we looked
+    server.steps.hold()
+    stranger = Stranger(server)
+    assert server.steps.wait_for(0, PATIENCE)
+    with Sender(client, run="r" * 8) as sender:
+        ours = asynchronously(sender, an_upscale(tmp_path, 1))
+        assert server.job_queue.wait_for_waiting(1, PATIENCE)
+        assert server.requests.wait_for("GET", "/sdapi/v1/progress", 20, PATIENCE), "over a second"
+        server.steps.release()
+        assert ours.result(PATIENCE).generation.images
+    assert stranger.done()
 
 
 # -- cancelling ----------------------------------------------------------------------------------------------

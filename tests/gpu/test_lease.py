@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gpu.lease import Lease, Ticket, queue_of
+from gpu.lease import Lease, Ticket, tickets
 
 HOLD = """
 import sys
@@ -63,7 +63,7 @@ def queued(webui: str, name: str) -> None:
     """Return when ``name`` has its ticket."""
     event = threading.Event()
     for _ in range(DEADLINE * 100):
-        if name in [ticket.name for ticket in queue_of(webui)]:
+        if name in [ticket.name for ticket in tickets(webui)]:
             return
         event.wait(0.01)
     raise AssertionError(f"{name} took no ticket")
@@ -100,7 +100,7 @@ def test_a_sigkilled_holder_frees_the_lease(webui: str, processes: list) -> None
     queued(webui, "second")
     first.send_signal(signal.SIGKILL)
     assert second.stdout.readline() == "held\n"
-    assert [ticket.name for ticket in queue_of(webui)] == ["second"]
+    assert [ticket.name for ticket in tickets(webui)] == ["second"]
 
 
 def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, processes: list) -> None:
@@ -112,7 +112,7 @@ def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, pr
     assert waiting[0].stdout.readline() == "held\n"
     waiting[1].send_signal(signal.SIGKILL)
     waiting[1].wait()
-    assert [ticket.name for ticket in queue_of(webui)] == ["a", "c", "d"]
+    assert [ticket.name for ticket in tickets(webui)] == ["a", "c", "d"]
     for at, following in ((0, 2), (2, 3)):
         waiting[at].stdin.write("\n")
         waiting[at].stdin.flush()
@@ -121,8 +121,8 @@ def test_first_come_first_served_also_when_one_in_the_middle_dies(webui: str, pr
 
 def test_two_spellings_of_one_address_share_a_lease_and_two_webuis_do_not(webui: str) -> None:
     with taken("http://localhost:7860/", run="1", name="one"):
-        assert [ticket.name for ticket in queue_of(webui)] == ["one"]
-        assert queue_of("http://127.0.0.1:7861") == []
+        assert [ticket.name for ticket in tickets(webui)] == ["one"]
+        assert tickets("http://127.0.0.1:7861") == []
 
 
 def test_the_next_one_hears_when_the_webui_was_last_seen_free(webui: str) -> None:
@@ -198,4 +198,4 @@ def test_a_second_user_waits_for_the_first_takes_over_and_passes_by_their_dead(
     second.wait()
     third = user("third", 64001)
     assert third.stdout.readline() == "held\n"
-    assert [ticket.name for ticket in queue_of(webui)] == ["third"]
+    assert [ticket.name for ticket in tickets(webui)] == ["third"]

@@ -156,14 +156,6 @@ def test_a_run_that_waits_for_a_stranger_can_be_stopped(server: EmbeddedWebUI, c
     assert stranger.done()
 
 
-def test_what_is_made_already_is_not_sent_ahead(server: EmbeddedWebUI, client: WebUIClient) -> None:
-    plan = [request_for(server, number) for number in (1, 2, 3)]
-    with Sender(client, run="r" * 8, made=lambda request: request.first == 2) as sender:
-        sender.plan(plan)
-        sender.answer(plan[0])
-        until("the third is sent", lambda: painted(server) == [1, 3])
-
-
 def test_a_following_request_that_cannot_be_prepared_costs_only_itself(server: EmbeddedWebUI, sender: Sender) -> None:
     good = request_for(server, 1)
     missing = request_for(server, 2).model_copy(update={"mask": "store:nothere.png"})

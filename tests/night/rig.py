@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from gpu.lease import queue_of
+from gpu.lease import tickets
 from tests.rest import FINAL, left_by
 from tests.up import Up
 from tests.waiting import until
@@ -229,7 +229,7 @@ class Night(Up):
         found += [f"a process of a run: {_command(one)}" for one in self.family() if "prefect.engine" in _command(one)]
         if (run := self.run_process()) is not None:
             found.append(f"a process of a run: {run.pid}")
-        found += [f"a lease of the run {ticket.name}" for ticket in queue_of(self.webui.url)]
+        found += [f"a lease of the run {ticket.name}" for ticket in tickets(self.webui.url)]
         found += [f"a note of a job in flight: {note.name}" for note in (self.home / "inflight").glob("*")]
         if self.webui.state.job_count:
             found.append(f"a job at the WebUI: {self.webui.tasks.current}")

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
 from tests.rest import PROJECT, darkroom, environment, left_by
-from tests.servers import Prefect
+from tests.servers import Prefect, free_port
 from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
@@ -96,3 +97,50 @@ def test_a_server_of_the_prefect_profile_is_used_and_named(deployed: Prefect, tm
     assert f"Prefect: {deployed.api}, from Prefect's own settings (profile 'mine'" in done.stdout
     assert "a-secret" not in done.stdout + done.stderr
     assert sorted(path.name for path in (tmp_path / ".prefect").iterdir()) == ["profiles.toml"]
+
+
+SECRET = "me:a-long-secret"
+
+
+def an_address_of_this_machine() -> str:
+    every = [
+        one.address for several in psutil.net_if_addrs().values() for one in several if one.family.name == "AF_INET"
+    ]
+    return next((address for address in every if not address.startswith("127.")), "127.0.0.2")
+
+
+def test_a_public_address_without_a_password_is_refused(tmp_path: Path) -> None:
+    done = darkroom(environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=f"http://127.0.0.1:{free_port()}"), "up")
+    assert done.returncode == 1
+    assert "set PREFECT_SERVER_API_AUTH_STRING=user:password" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_public_address_is_served_to_who_knows_the_password(tmp_path: Path) -> None:
+    """Worker, bootstrap, command line and the run itself use the password; it is in no log and no command line."""
+    public = f"http://{an_address_of_this_machine()}:{free_port()}"
+    variables = environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=public, PREFECT_SERVER_API_AUTH_STRING=SECRET)
+    with up(tmp_path, variables) as log:
+        assert f"Prefect  {public}" in log.read_text()
+        work_pools = f"{public}/api/work_pools/filter"
+        assert requests.get(f"{public}/api/health", timeout=30).ok
+        assert requests.post(work_pools, json={}, timeout=30).status_code == 401
+        known = requests.post(work_pools, json={}, auth=("me", "a-long-secret"), timeout=30)
+        assert [pool["name"] for pool in known.json()] == ["gpu"]
+        assert requests.get(f"{public}/ui-settings", timeout=30).json()["api_url"] == f"{public}/api"
+        evil = requests.post(work_pools, json={}, headers={"Origin": "http://evil.example"}, timeout=30)
+        assert evil.status_code == 403
+        (tmp_path / "job.yaml").write_text(
+            "checkpoint: ink\ntxt2img: {prompt: a castle, steps: 1, width: 64, height: 64}\n"
+        )
+        ran = darkroom(variables, "run", str(tmp_path / "job.yaml"), within=180)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert f"{public}/runs/flow-run/" in ran.stdout
+        checked = darkroom(variables | {"PREFECT_SERVER_API_AUTH_STRING": ""}, "check")
+        assert "PREFECT_API_AUTH_STRING" in checked.stdout
+        assert "a-long-secret" not in log.read_text() + ran.stdout + ran.stderr + checked.stdout
+        for process in left_by(tmp_path):
+            assert "a-long-secret" not in " ".join(process.cmdline())
+        for path in (tmp_path / "logs").iterdir():
+            assert "a-long-secret" not in path.read_text(errors="replace")

@@ -61,7 +61,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Written:
 
 def test_a_line_reads_well(server: EmbeddedWebUI) -> None:
     second = request_for(server, 2)
-    assert line(second, 0.6, 8.2, Reading(0.6, step=12, steps=20)) == "txt2img 2/4: step 12/20, 60 %, 8 s left"
+    assert line(second, 0.6, 8.2, Reading(0.6, 1, 12, 20)) == "txt2img 2/4: step 12/20, 60 %, 8 s left"
     assert line(second, 0.6, None, Reading(0.6)) == "txt2img 2/4: 60 %"
 
 
@@ -99,8 +99,7 @@ def test_the_job_never_goes_back_and_is_full_only_at_the_end(written: Written) -
 def test_a_checkpoint_that_is_loaded_moves_no_bar(written: Written) -> None:
     job = JobProgress({"txt2img": 1})
     job.begin("txt2img", 1)
-    job.moved(request().model_copy(update={"stage": "checkpoint"}), 0.9, "loading oil.safetensors")
-    assert job.fraction == 0
+    assert job.moved(request().model_copy(update={"stage": "checkpoint"}), 0.9, "loading oil.safetensors") == 0
     job.flush()
 
 
@@ -123,14 +122,14 @@ def test_when_the_end_is_written_nobody_waits_for_a_second_to_pass(
     written: Written, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run's end waits for it, and with it the GPU."""
+    before = set(threading.enumerate())
     monkeypatch.setattr(progress, "WRITE_EVERY", 10.0 * PATIENCE)
     job = JobProgress({"txt2img": 1})
-    before = set(threading.enumerate())
     job.begin("txt2img", 1)
     job.end()
     until("the end is written", lambda: written.of("job-progress")[-1:] == [100])
-    until("its thread has ended", lambda: set(threading.enumerate()) <= before)
     job.flush()
+    assert set(threading.enumerate()) <= before, "its thread has ended"
 
 
 def test_a_prefect_that_hangs_blocks_nothing(written: Written) -> None:
@@ -194,12 +193,13 @@ def test_a_retry_goes_on_with_the_artifacts_of_the_attempt_before(prefect_server
         attempts.append(this_run().id)
         job = JobProgress({"txt2img": 1})
         job.begin("txt2img", 1)
-        job.moved(request(), 0.9, "step 18/20")
-        job.flush()
-        if len(attempts) == 1:
-            raise RuntimeError("out of memory")
-        job.end()
-        job.flush()
+        try:
+            job.moved(request(), 0.9, "step 18/20")
+            if len(attempts) == 1:
+                raise RuntimeError("out of memory")
+            job.end()
+        finally:
+            job.flush()
 
     painting()
     assert len(attempts) == 2

@@ -415,6 +415,19 @@ def test_the_preview_is_asked_for_only_when_wanted(serve: Serve, skip: bool, sai
     assert canned.asked == [("GET", f"/sdapi/v1/progress?skip_current_image={said}")]
 
 
+@pytest.mark.parametrize(("status", "can"), [(200, True), (404, False), (405, False), (501, False)])
+def test_a_restart_tells_whether_the_webui_can_do_that(serve: Serve, status: int, can: bool) -> None:
+    canned = serve({}, status)
+    assert WebUIClient(canned.url).restart() is can
+    assert canned.asked == [("POST", "/sdapi/v1/server-restart")]
+
+
+def test_a_restart_that_breaks_the_connection_has_begun_and_a_refused_one_has_not(serve: Serve) -> None:
+    assert WebUIClient(serve(answer=lambda handler: handler.connection.close()).url).restart()
+    with pytest.raises(NotAuthenticated):
+        WebUIClient(serve({"detail": "Not authenticated"}, 401).url).restart()
+
+
 def test_get_progress_returns_none_when_idle(client: WebUIClient) -> None:
     client.txt2img(TINY)  # what is left of the last job is not a job
     assert client.get_progress() is None

@@ -34,18 +34,41 @@ def test_what_carries_no_settings_is_prompt(text: str) -> None:
     assert infotext.parse(text) == infotext.Infotext(text.strip())
 
 
-@given(
-    st.dictionaries(
-        st.from_regex(r"[A-Za-z]\w[\w -]{0,12}\w", fullmatch=True),
-        st.text(min_size=1).filter(lambda value: value.strip() == value and '"' not in value and "\\" not in value),
-        min_size=3,
-        max_size=6,
-    )
-)
-def test_values_survive_whatever_is_in_them(settings: dict[str, str]) -> None:
-    lines = {name: value for name, value in settings.items() if value.isprintable() or "\n" in value}
-    if len(lines) >= 3:
-        assert dict(infotext.parse(infotext.build("a cat", "", lines)).settings) == lines
+# Half of a surrogate pair is no text that a file could hold.
+ANYTHING = st.text(st.characters(exclude_categories=["Cs"]))
+VALUES = ANYTHING | st.text(st.sampled_from('",:\n\\ a{}'))
+NAMES = st.from_regex(r"[A-Za-z]\w[\w -]{0,12}\w", fullmatch=True)
+SETTINGS = st.dictionaries(NAMES, VALUES, min_size=3, max_size=6)
+# What a prompt's lines look like to a WebUI: without spaces around them, and none begins as the negative prompt does.
+LINES = st.lists(VALUES.map(lambda text: text.replace("\n", " ").replace("Negative prompt:", "").strip()), max_size=4)
+PROMPTS = LINES.map(lambda lines: "\n".join(lines).strip())
+
+
+@given(PROMPTS, PROMPTS, SETTINGS)
+def test_whatever_is_in_it_is_read_back(prompt: str, negative: str, settings: dict[str, str]) -> None:
+    parsed = infotext.parse(infotext.build(prompt, negative, settings))
+    assert (parsed.prompt, parsed.negative_prompt) == (prompt, negative)
+    assert dict(parsed.settings) == settings
+
+
+@given(PROMPTS, SETTINGS, SETTINGS)
+def test_further_settings_stand_once_whatever_is_in_them(
+    prompt: str, before: dict[str, str], added: dict[str, str]
+) -> None:
+    text = infotext.extended(infotext.build(prompt, "", before), added)
+    assert infotext.parse(text) == infotext.Infotext(prompt, "", before | added)
+    assert infotext.extended(text, added) == text, "none stands twice"
+
+
+def test_settings_are_added_to_a_text_that_has_none() -> None:
+    assert infotext.extended("a boat", {"Size": "8x8"}) == "a boat\nSize: 8x8"
+    assert infotext.extended("", {"Size": "8x8"}) == "Size: 8x8"
+
+
+@given(ANYTHING)
+def test_any_text_is_taken_apart_and_carried_by_a_png(text: str) -> None:
+    infotext.parse(text)
+    assert infotext.read(infotext.to_png(Image.new("RGB", (1, 1)), text)) == (text or None)
 
 
 def test_a_png_carries_it(tmp_path) -> None:

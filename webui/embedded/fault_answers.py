@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -54,7 +56,9 @@ class HeldAnswer:
         await send({"type": "http.response.body", "body": self._body})
 
 
-def break_images(said: dict[str, Any], how: Literal["truncated", "corrupt", "black", "uniform"]) -> dict[str, Any]:
+def break_images(
+    said: dict[str, Any], how: Literal["truncated", "corrupt", "huge", "black", "uniform"]
+) -> dict[str, Any]:
     def broken(encoded: str) -> str:
         data = bytearray(base64.b64decode(encoded))
         if how in ("black", "uniform"):
@@ -63,7 +67,10 @@ def break_images(said: dict[str, Any], how: Literal["truncated", "corrupt", "bla
             image.paste(one.resize(image.size), (0, 0))
             return images.encode(image)
         middle = len(data) // 2
-        if how == "truncated":
+        if how == "huge":  # width, height and checksum of a PNG's first chunk
+            data[16:24] = struct.pack(">II", 100_000, 100_000)
+            data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        elif how == "truncated":
             del data[middle:]
         else:
             data[middle : middle + 64] = bytes(byte ^ 0xFF for byte in data[middle : middle + 64])

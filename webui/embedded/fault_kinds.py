@@ -89,11 +89,11 @@ class Crash(RequestFault):
 
 
 class BrokenImage(RequestFault):
-    """A picture that no decoder reads to its end, or one that is all black (NaNs that nothing checked) or all of
-    one colour, with the usual size and infotext."""
+    """A picture that no decoder reads to its end, one whose header claims 100,000 × 100,000 pixels (huge), or one
+    that is all black (NaNs that nothing checked) or all of one colour, with the usual size and infotext."""
 
     kind: Literal["image"]
-    how: Literal["truncated", "corrupt", "black", "uniform"]
+    how: Literal["truncated", "corrupt", "huge", "black", "uniform"]
     when: Literal["after"] = "after"
 
 
