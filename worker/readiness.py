@@ -25,7 +25,7 @@ from prefect.variables import Variable
 from blocks.connection import WebUI, why_not_ready
 from deployments.bootstrap import POOL
 from gpu import canary
-from gpu.lease import queue_of
+from gpu.lease import tickets
 from webui.client import WebUIClient
 from worker.events import Wakeup
 from worker.notice import WEBUI_AWAY, WEBUI_BACK, tell
@@ -95,7 +95,7 @@ class Watched:
         if not position or position != self._position:
             self._position, self._since = position, time.monotonic()
         still = time.monotonic() - self._since
-        if still < STUCK_AFTER or not any(_waits(holder.run) for holder in queue_of(client.base_url)[:1]):
+        if still < STUCK_AFTER or not any(_waits(holder.run) for holder in tickets(client.base_url)[:1]):
             return ""
         return (
             f"somebody's job at {client.base_url} has stood still for {still / 60:.0f} minutes, and a run waits for it."
@@ -107,7 +107,7 @@ class Watched:
         if not canary.is_marked(client.base_url):
             self._pause, self._canary_failed = CANARY_PAUSES[0], ""
             return ""
-        if time.monotonic() < self._canary_at or queue_of(client.base_url) or client.get_progress():
+        if time.monotonic() < self._canary_at or tickets(client.base_url) or client.get_progress():
             return self._canary_failed
         self._canary_failed = canary.try_out(client)
         if not self._canary_failed:
