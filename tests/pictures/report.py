@@ -8,7 +8,7 @@ from typing import Any
 
 from store.files import write_whole
 from tests.pictures.lies import LIES
-from tests.up import PROJECT
+from tests.rest import PROJECT
 
 RESULTS = PROJECT / "tests" / "pictures" / "results.json"
 PAGE = PROJECT / "docs" / "true-pictures.md"
