@@ -28,7 +28,7 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "backlog": 900,
+    "backlog": 1000,
     "worker": 1600,
     "cli": 800,
 }
