@@ -28,9 +28,9 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "backlog": 1000,
+    "backlog": 1250,
     "worker": 1600,
-    "cli": 800,
+    "cli": 1200,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
