@@ -1,5 +1,6 @@
 """Operations on the queue, for command line, API and page. All state is Prefect's: runs, their labels, a pool's pause.
 
-``task`` says what a task of the queue is, ``queue`` lists and changes tasks, ``order`` moves them, ``control`` pauses
-the queue and acts on many tasks, ``capture`` makes a job from a picture, ``transfer`` writes the queue into a file.
+``task``: what a task is, and the errors. ``queue``: lists, add. ``change``: one task changed, moved, retried, ended.
+``control``: pause, resume, all failures, the history. ``order``: the labels. ``estimate``: how long tasks take.
+``capture``: a job from a picture. ``transfer``: the queue in a file.
 """

@@ -7,14 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.client.schemas.responses import SetStateStatus
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
 from backlog.order import PLACE, between, in_order, key_of, priority_of, set_order
-from backlog.queue import UNDER_WAY, checked, create, read
+from backlog.queue import UNDER_WAY, checked, create, read, set_state
 from backlog.task import (
     ENDED,
+    INTERRUPTED,
     Finished,
     InvalidJob,
     NotFinished,
@@ -91,7 +91,9 @@ def cancel(client: SyncPrefectClient, task: UUID) -> Task:
     if (status := as_task(run).status) in ENDED:
         raise Finished(f"{run.name} is {status}: there is nothing to cancel")
     assert run.state is not None, "as_task has looked"
-    if not run.state.is_cancelling():
+    if run.state.is_cancelled():  # by a pause, which would put it back
+        client.update_flow_run(run.id, tags=[tag for tag in run.tags if tag != INTERRUPTED])
+    elif not run.state.is_cancelling():
         set_state(client, run, Cancelled() if run.state.is_scheduled() else Cancelling())
     return as_task(read(client, task))
 
@@ -163,18 +165,6 @@ def read_waiting(client: SyncPrefectClient, task: UUID) -> FlowRun:
             "change the saved job, or duplicate it with the change"
         )
     return run
-
-
-def set_state(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> None:
-    """Set a run's state.
-
-    Raises:
-        Refused: Prefect did not accept it.
-    """
-    answer = client.set_flow_run_state(run.id, state)
-    if answer.status != SetStateStatus.ACCEPT:
-        reason = getattr(answer.details, "reason", None) or "its state has changed meanwhile"
-        raise Refused(f"{run.name} did not become {state.name}: {reason}. Look at it and try again")
 
 
 def _still_waiting(client: SyncPrefectClient, run: FlowRun) -> Task:

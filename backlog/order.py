@@ -49,6 +49,11 @@ def key_of(run: FlowRun) -> Key:
     return priority_of(run), _due(run) if place is None else place, str(run.id)
 
 
+def seconds(time: datetime) -> Decimal:
+    """A time as a place: seconds since 1970."""
+    return Decimal(repr(time.timestamp()))
+
+
 def between(before: Decimal | None, after: Decimal) -> Decimal:
     """A place between two others; ``before`` None: a second before ``after``."""
     with localcontext() as context:
@@ -108,5 +113,4 @@ def _filter(**wanted: Any) -> FlowRunFilter:
 
 
 def _due(run: FlowRun) -> Decimal:
-    due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
-    return Decimal(repr(due.timestamp()))
+    return seconds(run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC))

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import BaseModel, ValidationError
@@ -197,6 +198,18 @@ def read_runs(
         limit=limit,
         offset=offset,
     )
+
+
+def set_state(client: SyncPrefectClient, run: FlowRun, state: State[Any]) -> None:
+    """Set a run's state.
+
+    Raises:
+        Refused: Prefect did not accept it.
+    """
+    answer = client.set_flow_run_state(run.id, state)
+    if answer.status != SetStateStatus.ACCEPT:
+        reason = getattr(answer.details, "reason", None) or "its state has changed meanwhile"
+        raise Refused(f"{run.name} did not become {state.name}: {reason}. Look at it and try again")
 
 
 def checked(job: Mapping[str, Any]) -> GenerationJob:

@@ -42,6 +42,7 @@ STATUS: Mapping[StateType, Status] = {
     StateType.CANCELLED: Status.CANCELLED,
     StateType.CRASHED: Status.STOPPED,
 }
+INTERRUPTED = "interrupted-by-pause"  # tag of a run that a pause has cancelled: it is paused, resume puts it back
 ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.STOPPED)
 TERMINAL = [kind for kind, status in STATUS.items() if status in ENDED]
 
@@ -139,7 +140,8 @@ def as_task(run: FlowRun) -> Task:
     """A flow run as a task, without what takes another question to Prefect: position, progress, ETA."""
     state = run.state
     assert state is not None, "Prefect's server gives every run a state"
-    status, jobs = STATUS[state.type], jobs_of(run.parameters)
+    status = Status.PAUSED if state.is_cancelled() and INTERRUPTED in run.tags else STATUS[state.type]
+    jobs = jobs_of(run.parameters)
     first = jobs[0] if jobs else None
     kind = first.steps()[0].stage.name if first and "job" in run.parameters else "batch"
     message = state.message or ""

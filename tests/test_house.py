@@ -29,9 +29,9 @@ BUDGETS = {
     "flows": 1275,
     "deployments": 400,
     "services": 770,
-    "backlog": 900,
-    "worker": 1703,
-    "cli": 800,
+    "backlog": 1300,
+    "worker": 1750,
+    "cli": 1250,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
