@@ -11,7 +11,7 @@ from gpu.request import Request
 from store.picture import decoded
 from webui.client import WebUIClient
 from webui.errors import BlankPicture, BrokenImage, WrongCheckpoint, WrongImages
-from webui.models import Generation
+from webui.models import Generation, ImageInfo
 
 FLAT = 2  # levels of 255
 SAMPLE = 256  # pixels a side
@@ -64,7 +64,7 @@ def _checked(request: Request, content: bytes) -> Painted:
     return Painted(content, image)
 
 
-def check_loaded(request: Request, generation: Generation, loaded: Sequence[str], client: WebUIClient) -> None:
+def check_loaded(request: Request, info: ImageInfo, loaded: Sequence[str], client: WebUIClient) -> None:
     """Whether the WebUI had the checkpoint in memory that the answer names.
 
     A WebUI notes name and hash before it loads for the last time: when somebody selects another model during our load,
@@ -78,7 +78,7 @@ def check_loaded(request: Request, generation: Generation, loaded: Sequence[str]
     Raises:
         WrongCheckpoint: it had only another one.
     """
-    ours, own = request.checkpoint, generation.info.sd_model_hash
+    ours, own = request.checkpoint, info.sd_model_hash
     if ours is None or not loaded or any((own and one.startswith(own)) or one == ours.sha256 for one in loaded):
         return
     others = [one for one in client.checkpoints() if one.sha256 in loaded]

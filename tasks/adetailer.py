@@ -2,7 +2,7 @@
 
 ADetailer hides its failures: an unknown model, a field that its schema does not know, nothing found: all are
 answered with 200. So its arguments are checked against its own schema before the run (preflight), and what it did
-is read from the pixels: with ``skip_img2img`` it acted if and only if they differ from the input.
+is read from the pixels (pictures/effects.py).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.request import Request
-from pictures.checks import Painted, is_same
-from store.picture import Picture, decoded
+from pictures import effects
+from pictures.checks import Painted
+from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Stage, Step
-from webui import infotext as infotexts
-from webui.errors import ADetailerIgnored, NotFound, WithoutEffect
+from webui.errors import NotFound
 from webui.models import ImageInfo
 
 
@@ -75,29 +75,7 @@ class ADetailerStage(Stage[list[ADetailerPass]]):
         return {"payload": payload, "must_change": step.form[0].required}
 
     def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
-        """With ``skip_img2img`` it acted if and only if the pixels differ; the infotext names it regardless."""
-        assert request.init is not None
-        if "ADetailer model" not in str(info.extra_generation_params):
-            raise ADetailerIgnored(
-                f"{request.title}: ADetailer dropped its arguments and the whole picture was repainted. "
-                "Check the pass's extra fields against the WebUI's /adetailer/v1/schema"
-            )
-        before, said = decoded(request.init.read()), infotexts.parse(infotext)
-        text = infotexts.read(before) or ""
-        if is_same(before, painted.image):
-            if request.must_change:
-                raise WithoutEffect(
-                    f"{request.title}: ADetailer found nothing, and the pass is required. Lower its confidence, "
-                    "choose another model, or set `required` to false"
-                )
-            return "nothing found, picture unchanged", text
-        if infotexts.parse(text).settings:
-            own = {name: one for name, one in said.settings.items() if name.startswith(("ADetailer ", "Lora hashes"))}
-            return "", infotexts.extended(text, own)
-        # What is skipped is painted all the same, one step at 128 × 128 that nobody sees, and the infotext tells of it.
-        asked = {"Steps": request.payload["steps"], "Sampler": request.payload["sampler_name"]}
-        asked["Size"] = f"{before.width}x{before.height}"
-        return "", infotexts.build(said.prompt, said.negative_prompt, {**said.settings, **asked})
+        return effects.of_adetailer(request, info, painted, infotext)
 
 
 ADETAILER = ADetailerStage()

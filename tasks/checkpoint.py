@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gpu.request import Request, load_request
 from gpu.sender import Sender
-from pictures.checks import checked
+from pictures.checks import check_loaded, checked
 from tasks.paint import RETRYING
 from webui.client import WebUIClient
 from webui.errors import CallFailed, CheckpointLost, WebUIError
@@ -29,7 +29,7 @@ def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sen
 
     The switch is one step at 64 × 64 that names the checkpoint. It goes through the WebUI's own queue like any
     picture, so it cannot fall into the middle of a stranger's job as ``POST /options`` does (which on Forge loads
-    nothing at all), it works the same on Forge and AUTOMATIC1111, and its ``info`` says what is really loaded.
+    nothing at all), and it works the same on Forge and AUTOMATIC1111.
 
     Raises:
         WrongCheckpoint: the WebUI went on with another one.
@@ -42,7 +42,9 @@ def switch_checkpoint(checkpoint: Checkpoint, fixed: dict[str, Any], sender: Sen
     get_run_logger().info("loading %s", checkpoint.title)
     started = time.monotonic()
     try:
-        checked(request, sender.answer(request).generation)
+        answer = sender.answer(request)
+        checked(request, answer.generation)
+        check_loaded(request, answer.generation.info, answer.loaded, sender.client)
     except CheckpointLost:
         raise  # another load failed before; the sender has made the WebUI load another, so that a retry succeeds
     except CallFailed as error:

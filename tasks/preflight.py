@@ -59,7 +59,7 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
     looked_up, finished = [], []  # finished: pictures of jobs that can't run any more
     for item in unpublished:
         problems = _open_files(item)
-        left, kept = _walk(item)
+        left, kept = _painted_before(item)
         if steps := item.steps if problems else left:
             _look_up(item, steps, problems, inventory)
             looked_up.append(item)
@@ -109,7 +109,7 @@ def _open_files(item: Item) -> list[str]:
                 sizes[reference] = image.size
             if reference in job.init_images:
                 job.steps(sizes[reference])  # a stage says here that it can't take or make pictures of this size
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, Image.DecompressionBombError) as error:
             problems.append(str(error) if reference in str(error) else f"{reference}: {error}")
     seed = getattr(item.steps[0].form, "seed", None)
     starts = [] if problems else [reference for reference in job.init_images for _ in range(job.images)]
@@ -122,7 +122,7 @@ def _open_files(item: Item) -> list[str]:
     return problems
 
 
-def _walk(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
+def _painted_before(item: Item) -> tuple[list[Step[Any]], list[Picture]]:
     """What earlier attempts left: the steps from the first that has something to paint, as far as can be told, and
     the pictures that are through all of them and not published."""
     walked, left, through = replace(item), item.steps, list[Picture]()

@@ -16,7 +16,7 @@ from prefect.states import Completed
 
 from gpu.request import Request
 from gpu.sender import Sender
-from pictures.checks import Painted, checked
+from pictures.checks import Painted, check_loaded, checked
 from pictures.kept import kept
 from store.picture import LARGEST_SIDE, Picture
 from tasks.inventory import Inventory
@@ -200,9 +200,10 @@ class Stage(ABC, Generic[F]):
             WebUIError: it failed, or what came back is not what was asked.
         """
         answer = sender.answer(request)
-        info = answer.generation.info
+        info, images = answer.generation.info, checked(request, answer.generation)
+        check_loaded(request, info, answer.loaded, sender.client)
         pictures = []
-        for number, painted in enumerate(checked(request, answer.generation)):
+        for number, painted in enumerate(images):
             answered = info.infotexts[number] if number < len(info.infotexts) else ""
             note, text = self.judge(request, info, painted, answered)
             picture = write_patiently(answer, number, painted, infotext=text, note=note)

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from gpu.request import Request
-from pictures.checks import Painted, is_flat, is_plain_resize
-from store.picture import Picture, decoded
+from pictures import effects
+from pictures.checks import Painted
+from store.picture import Picture
 from tasks.form import StageForm, extra_field, field
 from tasks.inventory import Inventory
 from tasks.stage import Item, Settings, Size, Stage, Step, bounded
-from webui import infotext as infotexts
-from webui.errors import WithoutEffect
 from webui.models import ImageInfo
-
-RESIZES = frozenset({"None", "Lanczos", "Nearest", None})  # upscalers that do nothing else
 
 
 class Upscale(StageForm):
@@ -57,24 +54,7 @@ class UpscaleStage(Stage[Upscale]):
         return {"payload": form.with_extra(payload), "size": form.enlarged(picture.width, picture.height)}
 
     def judge(self, request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
-        """An upscaler answers no infotext: the one of its input, with what it did."""
-        assert request.init is not None
-        before, payload = decoded(request.init.read()), request.payload
-        names = [payload["upscaler_1"]]
-        if payload.get("extras_upscaler_2_visibility"):
-            names.append(payload.get("upscaler_2"))
-        # A picture of one colour is what Lanczos makes of it, whatever the upscaler.
-        if not RESIZES.issuperset(names) and not is_flat(before) and is_plain_resize(before, painted.image):
-            raise WithoutEffect(
-                f"{request.title}: {names[0]} did nothing, the picture was only resized. Is its file in the WebUI's "
-                "models folder, and whole? Its console says why it was not loaded"
-            )
-        text, added = infotexts.read(before) or "", {}
-        if not infotexts.parse(text).settings:
-            added["Size"] = f"{before.width}x{before.height}"
-        added["Postprocess upscale by"] = payload["upscaling_resize"]
-        added["Postprocess upscaler"] = payload["upscaler_1"]
-        return "", infotexts.extended(text, added)
+        return "", effects.of_upscaler(request, painted)
 
 
 UPSCALE = UpscaleStage()

@@ -22,14 +22,14 @@ BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 400,
     "variations": 450,
-    "gpu": 1195,
+    "gpu": 1240,
     "pictures": 420,
     "blocks": 400,
-    "tasks": 1620,
+    "tasks": 1500,
     "flows": 1275,
     "deployments": 400,
     "services": 770,
-    "worker": 1600,
+    "worker": 1703,
     "cli": 800,
 }
 ROOMS = list(BUDGETS)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 WITHIN = 90.0  # seconds; two cores that other tests share
-LOOK_EVERY = 0.01, 0.1  # seconds between two looks: at first, and after a second, when a server may be busy with them
+LOOK_EVERY = 0.01, 0.25  # seconds between two looks: at first, and after three seconds, for a look may be a request
 
 
 def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
@@ -21,5 +21,5 @@ def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
         if result := true():
             return result
         time.sleep(pause)
-        pause = min(1.2 * pause, LOOK_EVERY[1])
+        pause = min(1.1 * pause, LOOK_EVERY[1])
     raise AssertionError(f"not within {within:g} s: {what}")

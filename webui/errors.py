@@ -19,8 +19,7 @@
     │   ├── BlankPicture       black, or of one other colour
     │   ├── Interrupted        somebody pressed Interrupt: half-denoised                    (transient)
     │   │   └── Skipped        somebody pressed Skip
-    │   ├── ADetailerIgnored   ADetailer dropped the request's arguments
-    │   └── WithoutEffect      an upscaler, or a required pass of ADetailer, changed nothing
+    │   └── WithoutEffect      ADetailer or an upscaler did not do what was asked
     └── BadAnswer              a body that cannot be read as the API's
 
 ``is_transient`` is the one place that says where another try can help. A validation error never is: the same
@@ -52,10 +51,7 @@ class CallTimedOut(Unreachable):
 
 
 class AnswerLost(WebUIError):
-    """A generation was sent and the connection broke, or timed out, before its answer.
-
-    A WebUI keeps no results for API callers, so the picture must be painted again.
-    """
+    """A generation was sent, and no answer came. A WebUI keeps none: the picture must be painted again."""
 
     transient = True
 
@@ -106,10 +102,8 @@ class OutOfMemory(CallFailed):
 
 
 class CheckpointLost(CallFailed):
-    """After a failed load no checkpoint is in memory, and every job fails until a different one loads.
-
-    ``transient`` is True on an error after which a different one was loaded.
-    """
+    """After a failed load no checkpoint is in memory, and every job fails until a different one loads; ``transient`` is
+    True where that was seen to."""
 
 
 class WrongPicture(WebUIError):
@@ -143,17 +137,13 @@ class Interrupted(WrongPicture):
 
 
 class Skipped(Interrupted):
-    """Somebody skipped this picture; what came back is half-denoised, and nobody wants it again."""
+    """Somebody skipped this picture: what came back is half-denoised, and nobody wants it again."""
 
     transient = False
 
 
-class ADetailerIgnored(WrongPicture):
-    """ADetailer dropped its arguments, and the whole picture was repainted instead of the faces."""
-
-
 class WithoutEffect(WrongPicture):
-    """An upscaler that only resized, as one does whose file can't be loaded, or a required pass that found nothing."""
+    """ADetailer dropped its arguments, a required pass found nothing, or an upscaler could not be loaded."""
 
 
 def is_transient(error: BaseException) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from tests.up import PROJECT, Up, environment
+from tests.rest import PROJECT
+from tests.up import Up, fast
 from tests.waiting import until
 
 SMALL = {"steps": 6, "width": 64, "height": 64}
@@ -22,7 +23,7 @@ def by_hand(darkroom: Up, home: Path, name: str, checkpoint: str, **more: str) -
     return subprocess.Popen(
         [sys.executable, "-m", "flows.generate", str(file)],
         cwd=PROJECT,
-        env=environment(home, DARKROOM_WEBUI_URL=darkroom.webui.url, PREFECT_API_URL=darkroom.api) | more,
+        env=fast(home, DARKROOM_WEBUI_URL=darkroom.webui.url, PREFECT_API_URL=darkroom.api) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

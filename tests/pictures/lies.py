@@ -25,7 +25,6 @@ from webui import infotext
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import (
-    ADetailerIgnored,
     BlankPicture,
     BrokenImage,
     Interrupted,
@@ -101,6 +100,17 @@ class Rig:
 
         threading.Thread(target=call, daemon=True).start()
 
+    def select_during_a_load(self, of: str, other: str) -> None:
+        """Have somebody select another checkpoint while the next load of one is under way."""
+        hang, faults = arm(self.server, kind="load hang", asked=of), f"{self.server.url}/faults"
+
+        def select() -> None:
+            until("it loads", lambda: requests.get(faults, timeout=PATIENCE).json()[0]["fired"])
+            requests.post(f"{self.server.url}/sdapi/v1/options", json={"sd_model_checkpoint": other}, timeout=PATIENCE)
+            requests.delete(f"{faults}/{hang}", timeout=PATIENCE)
+
+        threading.Thread(target=select, daemon=True).start()
+
 
 LANCZOS = {"upscaler": "Lanczos"}
 
@@ -151,15 +161,7 @@ def _unknown_model(rig: Rig) -> Any:
 
 def _selected_during_the_load(rig: Rig) -> Any:
     rig.client.txt2img(request_for(rig.server).payload | {"override_settings": {"sd_model_checkpoint": "ink"}})
-    hang = arm(rig.server, kind="load hang", asked="photo*")
-
-    def select() -> None:
-        faults = f"{rig.server.url}/faults"
-        until("it loads", lambda: requests.get(faults, timeout=PATIENCE).json()[0]["fired"])
-        requests.post(f"{rig.server.url}/sdapi/v1/options", json={"sd_model_checkpoint": "oil"}, timeout=PATIENCE)
-        requests.delete(f"{faults}/{hang}", timeout=PATIENCE)
-
-    threading.Thread(target=select, daemon=True).start()
+    rig.select_during_a_load("photo*", "oil")
     return rig.paint(request_for(rig.server))
 
 
@@ -219,6 +221,16 @@ LIES = [
         _named({"txt2img": WORDS | {"styles": ["No such style"]}})),
     Lie("An unknown LoRA is ignored (3)", LISTS, REFUSED, JobRefused,
         _named({"txt2img": WORDS | {"prompt": "a boat <lora:nowhere:1>"}})),
+    Lie("A LoRA in the negative prompt, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"txt2img": WORDS | {"negative_prompt": "<lora:nowhere:1>"}})),
+    Lie("An unknown field is ignored (3, 33)", "the WebUI's own schema, before the run", REFUSED, JobRefused,
+        _named({"txt2img": WORDS | {"extra": {"tilling": True}}})),
+    Lie("ADetailer's own checkpoint, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_checkpoint": True, "ad_checkpoint": "foto"}}]})),
+    Lie("ADetailer's own sampler, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_sampler": True, "ad_sampler": "euler"}}]})),
+    Lie("ADetailer's own VAE, unknown, is ignored (33)", LISTS, REFUSED, JobRefused,
+        _named({"adetailer": [FACES | {"extra": {"ad_use_vae": True, "ad_vae": "none.pt"}}]})),
     Lie("Interrupt: a half-denoised picture with an ordinary infotext (4)", "the flag in `/sdapi/v1/progress`, looked "
         "at while it is painted and right after the answer", PAINTED_AGAIN, Interrupted, _pressed("interrupt")),
     Lie("Skip: the same (4)", "the same", "the picture is recorded as skipped, and the run goes on with the next",
@@ -227,7 +239,7 @@ LIES = [
         f"{LISTS}; {PIXELS}", f"{REFUSED}; a note, or a failure where the pass is required", WithoutEffect,
         _unknown_detector),
     Lie("ADetailer rejects its arguments and repaints the whole picture (5)",
-        "its own schema, before the run; what the answer says of itself", REFUSED, ADetailerIgnored,
+        "its own schema, before the run; what the answer says of itself", REFUSED, WithoutEffect,
         _dropped_by_adetailer),
     Lie("ADetailer finds nothing, and the infotext names its model all the same (5)", PIXELS,
         "a note at the picture and the infotext without it; a failure where the pass is required", WithoutEffect,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.requesting import request_for
 from tests.waiting import until
 from webui import infotext
 from webui.errors import WrongCheckpoint
-from webui.models import Generation, ImageInfo
+from webui.models import ImageInfo
 
 
 def text_of(picture: Picture) -> str:
@@ -115,9 +116,23 @@ def test_what_was_loaded_tells_who_painted(
         rig.client.txt2img(WORDS | {"override_settings": {"sd_model_checkpoint": name}})
     hashes = {one.model_name: str(one.sha256) for one in rig.client.checkpoints()}
     request = changed(request_for(rig.server), payload)
-    answer = Generation([], ImageInfo(sd_model_name="photo", sd_model_hash=hashes["photo"][:10]))
+    info = ImageInfo(sd_model_name="photo", sd_model_hash=hashes["photo"][:10])
     with pytest.raises(WrongCheckpoint, match=r"asked for photo.*but (oil|ink)") if is_wrong else nullcontext():
-        check_loaded(request, answer, [hashes.get(name, name) for name in loaded], rig.client)
+        check_loaded(request, info, [hashes.get(name, name) for name in loaded], rig.client)
+
+
+def test_a_picture_of_another_model_is_painted_again(rig: Rig, home: Path) -> None:
+    """Somebody selects another one while ours is loaded, and the run completes with ours all the same."""
+    request = request_for(rig.server, seed=50)
+    [honest] = rig.client.txt2img(request.payload).images
+    rig.client.txt2img(request.payload | {"override_settings": {"sd_model_checkpoint": "ink"}})
+    rig.select_during_a_load("photo*", "oil")
+    job = {"name": "selected", "checkpoint": "photo", "txt2img": WORDS | {"seed": 50}}
+    [made] = generate(
+        GenerationJob.model_validate(job), WebUI(base_url=rig.server.url), Gallery(folder=str(home / "g"))
+    )
+    with Image.open(made.path) as image, Image.open(io.BytesIO(honest)) as wanted:
+        assert image.tobytes() == wanted.tobytes()
 
 
 # -- upscaling -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,16 @@ def test_each_list_is_asked_for_once(inventory: Inventory, server: EmbeddedWebUI
     for _ in range(3):
         looked_up(inventory, txt2img={"prompt": "a boat", "extra": {"tiling": True}})
     assert len(server.requests.of("GET", "/openapi.json")) == 1
+
+
+def test_the_first_lists_are_asked_for_side_by_side(inventory: Inventory, server: EmbeddedWebUI) -> None:
+    lists = {"checkpoints": "sd-models", "is_forge": "sd-modules", "samplers": "samplers"}
+    for path in lists.values():
+        arm(server, kind="slow", seconds=2, path=f"/sdapi/v1/{path}")
+    started = time.monotonic()
+    assert {one.stem for one in inventory.have(*lists)} >= {"photo", "oil"}
+    assert time.monotonic() - started < 4
+    assert inventory.forge
 
 
 def test_a_webui_that_publishes_no_schema_is_asked_once_and_believed(

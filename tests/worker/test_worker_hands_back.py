@@ -22,25 +22,11 @@ from webui.embedded.server import EmbeddedWebUI
 FORM = {"prompt": "a lighthouse", "width": 64, "height": 64}
 
 
-def create(deployed: Prefect, deployment: str, parameters: dict[str, Any]) -> str:
-    place = f"/deployments/{deployed.deployment(deployment)['id']}/create_flow_run"
-    return str(deployed.call("POST", place, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"])
-
-
-def states(deployed: Prefect, run: str) -> list[dict[str, Any]]:
-    return list(deployed.call("GET", f"/flow_run_states/?flow_run_id={run}"))
-
-
-def lines(deployed: Prefect, run: str) -> list[str]:
-    body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-    return [entry["message"] for entry in deployed.call("POST", "/logs/filter", body)]
-
-
 def handed_back(deployed: Prefect, run: str) -> list[str]:
     """The reasons for which a run has handed back."""
     return [
         state["message"]
-        for state in states(deployed, run)
+        for state in deployed.states(run)
         if state["name"] == "AwaitingRetry" and state["message"].startswith("handed back")
     ]
 
@@ -51,7 +37,7 @@ def test_a_run_that_is_asked_hands_back_and_goes_on_with_its_pictures(
     monkeypatch.setattr(settings(), "home", deployed.home)
     job = {"name": "asked", "checkpoint": "photo", "images": 3, "txt2img": FORM | {"steps": 4, "seed": 501}}
     with deployed.worker():
-        run = create(deployed, "generate/generate", {"job": job})
+        run = deployed.create("generate/generate", {"job": job})
         until("it paints", lambda: paints(held, deployed, run))
         due = deployed.run(run)["expected_start_time"]
         ask_to_hand_back(run, "somebody is in a hurry")
@@ -61,13 +47,13 @@ def test_a_run_that_is_asked_hands_back_and_goes_on_with_its_pictures(
         until("its processes are gone", lambda: not deployed.processes(run))
     [reason] = handed_back(deployed, run)
     assert "somebody is in a hurry" in reason
-    back = next(state for state in states(deployed, run) if state["message"] == reason)
+    back = next(state for state in deployed.states(run) if state["message"] == reason)
     assert back["state_details"]["scheduled_time"] == due, "its old place"
     asked = held.requests.of("POST", "/sdapi/v1/txt2img")
     seeds = [body["seed"] for _, _, task, body in asked if body and run[:8] in str(task)]
     assert [seed for seed in seeds if seed > 500] == [501, 502, 503]
-    assert reason in lines(deployed, run)
-    for line in lines(deployed, run):
+    assert reason in deployed.logs(run)
+    for line in deployed.logs(run):
         assert "Traceback" not in line
         assert "Crash" not in line
         assert line != "Finished in state Running()"
@@ -108,10 +94,10 @@ def test_a_webui_that_is_killed_costs_no_run_and_no_finished_picture(deployed: P
     """Twelve queued runs, the first one a batch."""
     stage = FORM | {"steps": 5}
     jobs = [{"name": f"b{n}", "checkpoint": "photo", "txt2img": stage | {"seed": n}} for n in (1, 2, 3)]
-    runs = [create(deployed, "batch/batch", {"name": "batch", "jobs": jobs})]
+    runs = [deployed.create("batch/batch", {"name": "batch", "jobs": jobs})]
     for number in range(11):
         job = {"name": f"g{number}", "checkpoint": "photo", "txt2img": stage | {"seed": 10 + number}}
-        runs.append(create(deployed, "generate/generate", {"job": job}))
+        runs.append(deployed.create("generate/generate", {"job": job}))
     with deployed.worker(DARKROOM_WEBUI_URL=webui.url, DARKROOM_RETRY_BACKOFF="0.5"):
         until("the batch's first picture is kept", lambda: kept(deployed, runs))
         webui.child.kill()
@@ -134,8 +120,8 @@ def test_a_webui_that_is_killed_costs_no_run_and_no_finished_picture(deployed: P
     [reason, *_] = handed_back(deployed, runs[0])
     assert "the WebUI is away: GET" in reason
     assert "could not be reached" in reason
-    assert reason in lines(deployed, runs[0])
-    assert not [line for line in lines(deployed, runs[0]) if "Traceback" in line]
+    assert reason in deployed.logs(runs[0])
+    assert not [line for line in deployed.logs(runs[0]) if "Traceback" in line]
 
 
 def kept(deployed: Prefect, runs: list[str]) -> list[str]:
