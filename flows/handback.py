@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
@@ -24,7 +23,7 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import Abort
 from prefect.states import AwaitingRetry
 
-from blocks.connection import WebUI, why_not_ready
+from blocks.connection import why_not_ready
 from store.files import write_whole
 from store.settings import settings
 from tasks.status import this_run
@@ -32,19 +31,13 @@ from webui.client import WebUIClient
 from webui.errors import NotFound, Unavailable, Unreachable
 
 LOOK_EVERY = 5.0  # seconds between two looks whether the WebUI is back
-AGAIN_IN = timedelta(seconds=60)  # for a WebUI that the worker does not watch, and so does not wait for
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class HandBack(Exception):
-    """The run is to hand back; the message is the reason. ``not_before``: when it may be started again; None: at once,
-    from its old place."""
-
-    def __init__(self, reason: str, not_before: datetime | None = None) -> None:
-        super().__init__(reason)
-        self.not_before = not_before
+    """The run is to hand back; the message is the reason."""
 
 
 def ask_to_hand_back(run: UUID | str, reason: str) -> None:
@@ -87,8 +80,7 @@ def handing_back() -> Iterator[None]:
     except HandBack as why:
         run, message = this_run(), f"handed back, to go on later with its finished pictures: {why}"
         get_run_logger().warning(message)
-        due = why.not_before or run.expected_start_time
-        state: State[Any] = AwaitingRetry(scheduled_time=due, message=message)
+        state: State[Any] = AwaitingRetry(scheduled_time=run.expected_start_time, message=message)
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run.id, state)  # not by force: a run that is being cancelled stays so
         raise Abort(message) from None
@@ -98,9 +90,9 @@ def unless_away(client: WebUIClient, call: Callable[P, T], *args: P.args, **kwar
     """What ``call`` returns. While the WebUI is away, a run from the queue hands back, and one by hand waits.
 
     The WebUI is away when ``call`` fails, after its own retries, with what an absent WebUI gives, and then is not
-    ready by the worker's own measure: so the worker starts nothing before it is back. With the default back-off a
-    task's three retries take 14 s (7 to 21, with their jitter), and up to 12 s more where connecting times out; for so
-    long a run without a WebUI keeps its slot.
+    ready by the worker's own measure: so the worker does not start the run before it is back. With the default
+    back-off a task's three retries take 14 s (7 to 21, with their jitter), and up to 12 s more where connecting times
+    out; for so long a run without a WebUI keeps its slot.
 
     Raises:
         HandBack: the WebUI is away.
@@ -123,10 +115,7 @@ def unless_away(client: WebUIClient, call: Callable[P, T], *args: P.args, **kwar
 
 def _wait_for(client: WebUIClient, reason: str) -> None:
     if this_run().deployment_id is not None:
-        with suppress(ValueError):  # there is no default
-            if WebUI.chosen(None).base_url == client.base_url:
-                raise HandBack(reason)  # the worker watches this one, and holds all runs until it is back
-        raise HandBack(reason, datetime.now(UTC) + AGAIN_IN)
+        raise HandBack(reason)
     get_run_logger().warning("waiting: %s", reason)
     while why_not_ready(client):
         time.sleep(LOOK_EVERY)

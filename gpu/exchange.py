@@ -165,9 +165,10 @@ class Exchange:
         if not self._turn.leaving.is_set():
             with suppress(WebUIError):
                 state = self._turn.look()
-        over = not state.running
-        said = f"{self.request.title} was %s at the WebUI; the half-denoised picture that came back is dropped"
-        if self.job.interrupted or (over and state.interrupted):
-            raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
-        if self.job.skipped or (over and state.skipped):
-            raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")
+        seen = State() if state.running else state
+        dropped = "at the WebUI; the half-denoised picture that came back is dropped"
+        if self.job.interrupted or seen.interrupted:
+            said = f"{self.request.title} was interrupted {dropped}"
+            raise Interrupted(f"{said}. To stop a job for good, cancel its run in Prefect")
+        if self.job.skipped or seen.skipped:
+            raise Skipped(f"{self.request.title} was skipped {dropped}. If you want it after all, queue the job again")

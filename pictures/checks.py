@@ -13,9 +13,9 @@ from webui.client import WebUIClient
 from webui.errors import BlankPicture, BrokenImage, WrongCheckpoint, WrongImages
 from webui.models import Generation, ImageInfo
 
-FLAT = 2  # levels of 255
-SAMPLE = 256  # pixels a side
-WINDOW = 128  # pixels a side
+FLAT = 2  # levels of 255 that a picture of one colour may vary by
+SAMPLE = 256  # pixels a side that are looked at for that
+WINDOW = 128  # pixels a side of an enlarged picture that are compared first
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def check_loaded(request: Request, info: ImageInfo, loaded: Sequence[str], clien
     if ours is None or not loaded or any((own and one.startswith(own)) or one == ours.sha256 for one in loaded):
         return
     others = [one for one in client.checkpoints() if one.sha256 in loaded]
-    if others and not any(name in one.title for one in others for name in _further_models(request)):
+    if others and not any(name in f"{one.title} {one.sha256}" for one in others for name in _further_models(request)):
         raise WrongCheckpoint(
             f"{request.title} asked for {ours.title}, and the answer names it, but {others[0].title} was loaded: "
             "somebody selected that at the WebUI meanwhile. Where nobody did, load another checkpoint and come back"

@@ -32,14 +32,19 @@ HEAVY = ("own_server", "up", "prefect_server")
 @pytest.hookimpl(wrapper=True)  # so that it comes before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """For `pytest -n 2 --dist loadgroup`: all files that need the same heavy fixture stay in one process."""
-    needed: dict[Path, set[str]] = {}
+    needed: dict[str, set[str]] = {}
     for item in items:
-        needed.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
-    groups = {path: next((one for one in HEAVY if one in names), str(path)) for path, names in needed.items()}
-    items.sort(key=lambda item: HEAVY.index(groups[item.path]) if groups[item.path] in HEAVY else len(HEAVY))
+        needed.setdefault(_file(item), set()).update(getattr(item, "fixturenames", ()))
+    groups = {file: next((one for one in HEAVY if one in names), file) for file, names in needed.items()}
+    order = {name: number for number, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: order.get(groups[_file(item)], len(order)))
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+        item.add_marker(pytest.mark.xdist_group(groups[_file(item)]))
     yield
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")

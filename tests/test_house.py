@@ -21,16 +21,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 400,
-    "variations": 450,
+    "variations": 500,
     "gpu": 1240,
     "pictures": 420,
-    "blocks": 400,
-    "tasks": 1500,
+    "blocks": 405,
+    "tasks": 1520,
     "flows": 1275,
     "deployments": 400,
     "services": 770,
-    "worker": 1703,
-    "cli": 800,
+    "backlog": 1300,
+    "worker": 1750,
+    "cli": 1250,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

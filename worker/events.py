@@ -11,6 +11,8 @@ import logging
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 
+from backlog.order import ORDER_CHANGED
+
 SLOT_FREED = {
     f"prefect.flow-run.{state}"
     for state in ("Completed", "Failed", "Crashed", "Cancelled", "Cancelling", "TimedOut", "Suspended", "Paused")
@@ -18,7 +20,7 @@ SLOT_FREED = {
 RUN_QUEUED = {
     f"prefect.flow-run.{state}"
     for state in ("Scheduled", "AwaitingRetry", "Resuming", "AwaitingConcurrencySlot", "Late")
-} | {"prefect.work-pool.ready", "prefect.work-queue.ready"}
+} | {"prefect.work-pool.ready", "prefect.work-queue.ready", ORDER_CHANGED}
 RECONNECT_AFTER = 2.0  # seconds after the stream broke; the worker polls meanwhile
 
 logger = logging.getLogger("darkroom.worker")

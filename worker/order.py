@@ -1,8 +1,9 @@
 """The order of what waits: jobs whose checkpoint is loaded go first, and nobody waits for late-comers for long.
 
 Loading a checkpoint costs seconds to minutes, so runs of one checkpoint are taken together. What a user set comes
-first: a queue with a higher priority is emptied before the next. Within a priority, a run may be passed over only by
-runs that were due at most ``PATIENCE`` after it: however long jobs of the loaded checkpoint keep arriving, it waits
+first: a queue with a higher priority is emptied before the next, within it the runs of a lower priority label, and a
+run that was moved (see ``backlog.order``) neither passes over another nor is passed over. Else a run may be passed over
+by runs that were due at most ``PATIENCE`` after it: however long jobs of the loaded checkpoint keep arriving, it waits
 for those of its first ten minutes and for no later one. Jobs submitted together are sorted as if their order meant
 nothing, which is the least number of loads. (A window of a fixed number of places bounds no wait, because newcomers
 fill it again; a weighted score makes the oldest run's turn depend on what others submit.)
@@ -13,9 +14,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +27,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateDetails, StateTy
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.sorting import FlowRunSort
 
+from backlog.order import ORDERED, place_of, priority_of, seconds
 from blocks.connection import WebUI
 from webui.errors import WebUIError
 
@@ -36,7 +39,9 @@ STEP = timedelta(milliseconds=1)  # between the scheduled times of runs that are
 
 @dataclass(frozen=True)
 class Waiting:
-    """A run that waits. ``priority`` 1 is the highest; ``begins`` and ``ends`` are its first and last checkpoint."""
+    """A run that waits. ``priority`` is its work queue's, 1 the highest, ``label`` the user's own, the lowest first;
+    ``begins`` and ``ends`` are its first and last checkpoint; ``place`` is where a user moved it to, if one did.
+    """
 
     id: UUID
     name: str
@@ -44,6 +49,8 @@ class Waiting:
     priority: int = 1
     begins: str = ""
     ends: str = ""
+    label: int = 0
+    place: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -56,19 +63,32 @@ class Turn:
 
 def plan(waiting: Sequence[Waiting], loaded: str = "") -> list[Turn]:
     """The order in which the runs should start while ``loaded`` is the checkpoint on the GPU."""
-    left = sorted(waiting, key=_place)
+    left = sorted(waiting, key=_wanted)
     turns: list[Turn] = []
     while left:
-        oldest = left[0]
-        may = (run for run in left if run.priority == oldest.priority and run.due <= oldest.due + PATIENCE)
-        chosen = next((run for run in may if run.begins and run.begins == loaded), oldest)
-        turns.append(Turn(chosen, _reason(chosen, oldest, loaded)))
+        chosen = next((run for run in _may_be_next(left) if run.begins and run.begins == loaded), left[0])
+        turns.append(Turn(chosen, _reason(chosen, left[0], loaded)))
         left.remove(chosen)
         loaded = chosen.ends or loaded
     return turns
 
 
-def _place(run: Waiting) -> tuple[int, datetime, str]:
+def _may_be_next(left: Sequence[Waiting]) -> Iterator[Waiting]:
+    """The runs that may start before all others of these, which are in the users' order."""
+    oldest = left[0]
+    for run in left:
+        if run.place is not None or (run.priority, run.label) != (oldest.priority, oldest.label):
+            return
+        if run.due <= oldest.due + PATIENCE:
+            yield run
+
+
+def _wanted(run: Waiting) -> tuple[int, int, Decimal, str]:
+    """By this the users want the runs started."""
+    return run.priority, run.label, seconds(run.due) if run.place is None else run.place, str(run.id)
+
+
+def _handed_out(run: Waiting) -> tuple[int, datetime, str]:
     """By this the pool hands out."""
     return run.priority, run.due, str(run.id)
 
@@ -77,7 +97,8 @@ def _reason(chosen: Waiting, oldest: Waiting, loaded: str) -> str:
     name = chosen.begins.rpartition("|")[2]
     if chosen.begins and chosen.begins == loaded:
         return f"{name} is loaded" + (f"; before {oldest.name}, due earlier" if chosen is not oldest else "")
-    return f"the longest waiting; loads {name}" if name else "the longest waiting"
+    first = "moved here" if chosen.place is not None else f"priority {chosen.label}" if chosen.label else ""
+    return (first or "the longest waiting") + (f"; loads {name}" if name else "")
 
 
 def checkpoints_of(parameters: dict[str, Any]) -> tuple[str, str]:
@@ -144,7 +165,7 @@ class Planner:
         self._remember(taken)
         free = max(1, slots - len(gone | {run.id for run in active}))
         turns = plan(waiting, await self._now_loaded())[:free]
-        head = sorted(waiting, key=_place)
+        head = sorted(waiting, key=_handed_out)
         if [turn.run.id for turn in turns] == [run.id for run in head[:free]]:
             return []
         for number, turn in enumerate(turns):
@@ -165,10 +186,13 @@ class Planner:
         now = datetime.now(UTC)
         runs: list[FlowRun] = []
         while len(runs) < LONGEST:
-            page = await self._read(StateType.SCHEDULED, due=now, offset=len(runs))
+            page = await self._read({"next_scheduled_start_time": {"before_": now}}, offset=len(runs))
             runs += page
             if len(page) < PAGE:
                 break
+        else:  # what a user put first may be due after all of these
+            labelled = await self._read({"next_scheduled_start_time": {"before_": now}, "tags": {"all_": [ORDERED]}})
+            runs += [run for run in labelled if run.id not in {one.id for one in runs}]
         if len(runs) < 2:
             return [_as_waiting(run, {}) for run in runs]
         queues = await self._client.read_work_queues(work_pool_name=self._pool)
@@ -178,7 +202,7 @@ class Planner:
 
     async def _active(self) -> list[FlowRun]:
         """The runs that hold a slot; those that have not begun come after those that have."""
-        active = await self._read(StateType.PENDING, StateType.RUNNING)
+        active = await self._read({}, StateType.PENDING, StateType.RUNNING)
         return sorted(active, key=lambda run: (run.start_time is None, str(run.start_time or run.created)))
 
     async def _now_loaded(self) -> str:
@@ -192,10 +216,8 @@ class Planner:
         for run in runs:
             self._loaded = checkpoints_of(run.parameters)[1] or self._loaded
 
-    async def _read(self, *states: StateType, due: datetime | None = None, offset: int = 0) -> list[FlowRun]:
-        wanted: dict[str, Any] = {"state": {"type": {"any_": states}}}
-        if due is not None:
-            wanted["next_scheduled_start_time"] = {"before_": due}
+    async def _read(self, wanted: dict[str, Any], *states: StateType, offset: int = 0) -> list[FlowRun]:
+        wanted = {"state": {"type": {"any_": states or [StateType.SCHEDULED]}}} | wanted
         return await self._client.read_flow_runs(
             work_pool_filter=WorkPoolFilter.model_validate({"name": {"any_": [self._pool]}}),
             flow_run_filter=FlowRunFilter.model_validate(wanted),
@@ -208,7 +230,8 @@ class Planner:
 def _as_waiting(run: FlowRun, priorities: dict[str, int]) -> Waiting:
     begins, ends = checkpoints_of(run.parameters)
     due = run.next_scheduled_start_time or run.expected_start_time or datetime.now(UTC)
-    return Waiting(run.id, _job_name(run), due, priorities.get(run.work_queue_name or "", 1), begins, ends)
+    priority = priorities.get(run.work_queue_name or "", 1)
+    return Waiting(run.id, _job_name(run), due, priority, begins, ends, priority_of(run), place_of(run))
 
 
 def _job_name(run: FlowRun) -> str:

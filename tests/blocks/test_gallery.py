@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import BlockDocumentUpdate
 from pydantic import ValidationError
 
 from blocks.gallery import Gallery
+from deployments.bootstrap import ensure_blocks
 from store.settings import PROJECT, settings
 
 FIELDS: dict[str, Any] = {
@@ -246,3 +249,25 @@ def test_a_block_that_holds_no_files_is_named() -> None:
     Secret(value="x").save("no-files", overwrite=True)
     with pytest.raises(ValueError, match="secret/no-files cannot hold files"):
         Gallery(folder="x", file_system="secret/no-files").put("b.png", b"x")
+
+
+def test_a_default_that_is_not_valid_is_named_with_what_mends_it(prefect_server: None) -> None:
+    """As the Prefect UI's form stores it, which takes any text."""
+    Gallery(folder="pictures").save("default", overwrite=True)
+    with get_client(sync_client=True) as client:
+        document = client.read_block_document_by_name("default", "gallery")
+        client.update_block_document(document.id, BlockDocumentUpdate(data={"template": "{a-secret-word}"}))
+    said: list[str] = []
+    try:
+        with pytest.raises(ValueError, match=r"gallery/default is not valid: .*delete it there") as caught:
+            Gallery.chosen(None)
+        ensure_blocks(None, said.append)  # all else is put into Prefect
+        assert said == [str(caught.value)]
+        assert "a-secret-word" not in said[0]
+        picked = Gallery(folder="picked")
+        assert Gallery.chosen(picked) is picked
+    finally:
+        Gallery.delete("default")
+    ensure_blocks(None, said.append)
+    assert said[-1].startswith("block gallery/default: ")
+    Gallery.delete("default")

@@ -8,25 +8,23 @@ from typing import Any
 
 from store.files import write_whole
 from tests.pictures.lies import LIES
-from tests.up import PROJECT
+from tests.rest import PROJECT
 
 RESULTS = PROJECT / "tests" / "pictures" / "results.json"
 PAGE = PROJECT / "docs" / "true-pictures.md"
 
 HEAD = """# Nothing wrong is passed off as right
 
-A WebUI answers 200 to much that is not what was asked for. Each row is a test (`tests/pictures`): the embedded WebUI
-does it, and in the place of a picture comes the error that the last column names. A number in brackets is a fact that
-was recorded from a real Forge.
+A WebUI answers 200 to much that is not what was asked for; most of this was seen on a real Forge. Each row is a test
+(`tests/pictures`): the embedded WebUI does it, and in the place of a picture comes the error in the last column.
 
 | what the WebUI does | what tells it | what Darkroom does | error |
 |---|---|---|---|
 """
 
 TAIL = """
-What makes some lies impossible: every request names its checkpoint, VAE and CLIP skip, asks for one iteration
-(`n_iter` 1: a model that is switched between two iterations paints under the first one's name) and for no grid, and
-says which size and seeds must come back.
+What rules some out from the start: every request names its checkpoint, VAE and CLIP skip, and asks for one iteration
+(`n_iter` 1: a model that is switched between two of them paints under the first one's name).
 
 What is not told: a hires fix whose upscaler could not be loaded (what it left is painted over), and the effect of
 ADetailer or of an upscaler on a WebUI that answers in JPEG or WebP, where every picture differs from its input.

@@ -7,17 +7,27 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backlog.order import seconds
 from worker.order import PATIENCE, Waiting, checkpoints_of, plan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def waits(checkpoint: str, at: float = 0.0, *, priority: int = 1, ends: str | None = None) -> Waiting:
+def waits(
+    checkpoint: str,
+    at: float = 0.0,
+    *,
+    priority: int = 1,
+    ends: str | None = None,
+    label: int = 0,
+    moved_to: float | None = None,
+) -> Waiting:
     due = START + timedelta(seconds=at)
-    return Waiting(uuid4(), f"{checkpoint}@{at:g}", due, priority, checkpoint, ends or checkpoint)
+    place = None if moved_to is None else seconds(START + timedelta(seconds=moved_to))
+    return Waiting(uuid4(), f"{checkpoint}@{at:g}", due, priority, checkpoint, ends or checkpoint, label, place)
 
 
 def loads(order: list[Waiting], loaded: str = "") -> int:
@@ -71,6 +81,37 @@ def test_a_run_is_not_starved_by_jobs_of_the_loaded_checkpoint_that_keep_arrivin
 def test_the_users_priority_comes_before_the_loaded_checkpoint() -> None:
     urgent, usual = waits("other", 50, priority=1), waits("loaded", 0, priority=2)
     assert [turn.run for turn in plan([usual, urgent], "loaded")] == [urgent, usual]
+
+
+def test_a_users_priority_label_comes_before_the_loaded_checkpoint_and_within_the_work_queues_priority() -> None:
+    usual, first, last = waits("loaded"), waits("other", 50, label=-1), waits("loaded", 1, label=2)
+    other_queue = waits("loaded", 0, priority=2, label=-9)
+    order = [turn.run for turn in plan([last, usual, other_queue, first], "loaded")]
+    assert order == [first, usual, last, other_queue]
+
+
+@settings(deadline=None)  # it says nothing of how long planning takes on a machine that is busy
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.integers(0, 600), st.none() | st.integers(-10, 700)),
+        min_size=1,
+        max_size=30,
+    ),
+    st.sampled_from(["", "a", "b"]),
+)
+def test_a_run_that_was_moved_stands_where_it_was_moved_to(jobs, loaded) -> None:
+    """All before it in the users' order start before it, all behind it after it."""
+    waiting = [waits(checkpoint, at, moved_to=place) for checkpoint, at, place in jobs]
+    wanted = sorted(waiting, key=lambda run: (run.place or seconds(run.due), str(run.id)))
+    order = [turn.run for turn in plan(waiting, loaded)]
+    for place, run in enumerate(wanted):
+        if run.place is not None:
+            assert order.index(run) == place
+
+
+def test_the_reason_of_a_run_that_a_user_put_first_says_so() -> None:
+    turns = plan([waits("|a", 9, moved_to=0), waits("|b", 9, label=-2), waits("|a", 20)], "|c")
+    assert [turn.reason for turn in turns] == ["priority -2; loads b", "moved here; loads a", "a is loaded"]
 
 
 def test_a_job_that_ends_on_another_checkpoint_is_followed_by_one_of_that() -> None:

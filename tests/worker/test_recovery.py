@@ -17,7 +17,8 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.bootstrap import POOL
-from tests.servers import Prefect, until
+from tests.servers import Prefect
+from tests.waiting import until
 from worker import recovery
 from worker.prefect_internals import RUN_ID, WORKER_LABEL, WORKER_NAME
 from worker.recovery import CRASHES, Recovery, StoppedProcesses, worker_name

@@ -10,7 +10,8 @@ import pytest
 import requests
 
 from services.process import Child
-from tests.servers import Prefect, free_port, until
+from tests.servers import Prefect, free_port
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 

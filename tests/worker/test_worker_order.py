@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from backlog import change
 from services.process import Child
 from tests.servers import Prefect
 from tests.waiting import until
@@ -103,3 +107,26 @@ def test_runs_that_wait_for_long_are_taken_by_checkpoint_too(
         assert deployed.ends(run, 90) == "COMPLETED"
     started = sorted(zip(names, runs, strict=True), key=lambda one: deployed.run(one[1])["start_time"])
     assert [name for name, _ in started] == ["photo", "oil", "ink"]
+
+
+def test_a_moved_run_and_a_priority_are_obeyed_by_event(
+    warm_worker: Child, deployed: Prefect, painter: EmbeddedWebUI
+) -> None:
+    """Against the checkpoint that is loaded; the worker hears of it at once, it polls every 60 s."""
+    first = deployed.queue("photo", steps=20, name="before-the-moved")
+    painter.steps.step_time = 0.2
+    until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
+    names = ["photo", "oil", "photo", "ink", "photo"]
+    runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(names)]
+    with temporary_settings({PREFECT_API_URL: deployed.api}), get_client(sync_client=True) as client:
+        change.move(client, UUID(runs[3]), "top")
+        change.set_priority(client, UUID(runs[4]), 1)
+    until("the planner has put it first", lambda: next_due(deployed, runs) == runs[3], 10)
+    painter.steps.step_time = 0.0
+    for run in runs:
+        assert deployed.ends(run, 90) == "COMPLETED"
+    assert sorted(runs, key=lambda run: deployed.run(run)["start_time"]) == [runs[n] for n in (3, 0, 2, 1, 4)]
+
+
+def next_due(deployed: Prefect, runs: list[str]) -> str:
+    return min(runs, key=lambda run: deployed.run(run)["next_scheduled_start_time"] or "")
