@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from services.environment import API, use
+from services.environment import API, ui_url, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
 
@@ -77,7 +77,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
     _use_webui(webui)
     try:
         with Stack(say) as stack:
-            say(f"Prefect  {stack.addresses.ui_url}")
+            say(f"Prefect  {ui_url()}")
             say(f"WebUI    {stack.addresses.webui_url}")
             say(f"logs     {settings().home / 'logs'}")
             say("Ctrl-C stops everything.")
@@ -136,17 +136,16 @@ def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] =
 
     deployment, name, parameters = _queued_as(file)
     console = Console(soft_wrap=True)  # nothing is wrapped or cut, so that paths can be copied
-    ui_url = os.environ[API].removesuffix("/api")
     with get_client(sync_client=True) as client:
         flow_run = queue(client, deployment, name, parameters)
         watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
-        say(watch.format(flow_run.name, f"{ui_url}/runs/flow-run/{flow_run.id}"))
+        say(watch.format(flow_run.name, f"{ui_url()}/runs/flow-run/{flow_run.id}"))
         follower = Follower(client, flow_run, console)
         try:
             ended = follower.until_ended(check)
         except Stopped:
             ended = follower.cancel()
-        return report(ended, None if stops_with_us else ui_url, console)
+        return report(ended, None if stops_with_us else ui_url(), console)
 
 
 def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
@@ -157,7 +156,7 @@ def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
     from flows.jobfile import holds_many, keep_jobs
 
     if holds_many(file):
-        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file))}
+        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file), own=True)}
     job = read_job(file)
     if file.resolve() == EXAMPLE:
         job = adapt_example(job, say)

@@ -17,6 +17,9 @@ from store.settings import settings
 from webui.errors import WebUIError
 
 Finding = tuple[bool, str]
+WHAT_TO_CHECK = (
+    "Does it run, is PREFECT_API_URL right, and for 401 Unauthorized: is its user:password in PREFECT_API_AUTH_STRING?"
+)
 
 
 def check_all(api_url: str | None, say: Callable[[str], None]) -> int:
@@ -52,7 +55,7 @@ def prefect_findings(api_url: str | None) -> Iterator[Finding]:
         yield False, f"Prefect: {api_url} lacks the work pool {POOL} or {DEPLOYMENT}. Run `darkroom deploy`"
     except (httpx.HTTPError, ValueError) as error:  # ValueError: what it answers is not JSON
         reason = str(error).partition("\n")[0] or type(error).__name__
-        yield False, f"Prefect: {api_url} can't be used ({reason}). Does it run, and is PREFECT_API_URL right?"
+        yield False, f"Prefect: {api_url} can't be used ({reason}). {WHAT_TO_CHECK}"
 
 
 def _whether_runs_start() -> Iterator[Finding]:
@@ -92,7 +95,10 @@ def _webui(prefect: bool) -> Iterator[Finding]:
 
 
 def _gallery(prefect: bool) -> Finding:
-    gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
+    try:
+        gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
+    except ValueError as error:
+        return False, f"gallery: {error}"
     if gallery.file_system:
         return True, f"gallery: {gallery.file_system} (not tried)"
     folder: Path = gallery.local_folder

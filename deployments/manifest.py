@@ -6,11 +6,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, construct_schedule
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from store.parsing import parse_yaml, read_text
 from store.settings import PROJECT
 
 FILE = PROJECT / "prefect.yaml"
@@ -98,9 +98,8 @@ def read_manifest(path: Path = FILE) -> Manifest:
     Raises:
         ValueError: the file is missing, no YAML, or says something that Prefect would not understand.
     """
+    text = read_text(path)
     try:
-        return Manifest.model_validate(yaml.safe_load(path.read_text()))
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, ValidationError) as error:
+        return Manifest.model_validate(parse_yaml(text))
+    except ValueError as error:  # pydantic's ValidationError is one
         raise ValueError(f"{path}: {error}") from None

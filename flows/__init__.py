@@ -14,7 +14,8 @@ def keep_prefect_state_in_project() -> None:
     """
     if os.environ.get("PREFECT_API_URL") or os.environ.get("PREFECT_HOME"):
         return
-    settings().prefect_home.mkdir(parents=True, exist_ok=True)
+    settings().private_home()
+    settings().prefect_home.mkdir(exist_ok=True)
     os.environ.setdefault("PREFECT_PROFILES_PATH", str(Path.home() / ".prefect" / "profiles.toml"))
     os.environ["PREFECT_HOME"] = str(settings().prefect_home)
 

@@ -9,11 +9,10 @@ from prefect import flow
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
-from flows.inputs import freeze_inputs
+from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
-from flows.pipeline import look_up, make
-from tasks.preflight import JobRefused
+from flows.pipeline import paint
 from tasks.publish import Published
 from tasks.status import RESULTS, this_run
 
@@ -22,7 +21,8 @@ from tasks.status import RESULTS, this_run
     name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json", result_storage=RESULTS
 )
 def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
-    """Make the pictures of one job, stage by stage, and put them into the gallery.
+    """Make the pictures of one job, stage by stage, and put them into the gallery. Where its prompts are drawn, each
+    picture is a job of its own: one that fails stops no other.
 
     Args:
         job: What to make.
@@ -30,15 +30,9 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         gallery: Where the pictures go; empty: the block named "default".
     """
     hide_expected_tracebacks()
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    [job] = freeze_inputs([job], str(this_run().id))
-    [item] = look_up([job], webui, gallery)
-    if item.error:
-        raise JobRefused(f"{webui.base_url} would have painted something else: {item.error}")
-    make(job.name, [item], webui, gallery)
-    if item.error:
-        raise item.error
-    return [published for _, published in sorted(item.published.items())]
+    check_blocks_are_references()
+    jobs = freeze_inputs([job], str(this_run().id))
+    return paint(job.name, jobs, webui, gallery, tolerant=len(jobs) > 1)
 
 
 def main() -> int:

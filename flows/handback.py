@@ -1,8 +1,8 @@
 """Handing back: a run that is under way makes room, and goes on later.
 
-It sends nothing more and keeps its finished pictures; when the picture that is at the WebUI is done, the run goes back
-to its old place in the queue, with the reason, and its process ends. The pool's slot and the GPU are free then, and
-when the worker starts the run again, it resumes after its finished pictures.
+It sends nothing more; when the picture that is at the WebUI is done, the run goes back to its old place in the queue,
+with the reason, and its process ends. The pool's slot and the GPU are free then, and when the worker starts the run
+again, it resumes after its finished pictures.
 
 A run hands back when somebody asks for it (:func:`ask_to_hand_back`), and when its WebUI is away. A run that was
 started by hand is in no queue: it does not look whether it is asked, and waits for its WebUI.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -71,11 +71,8 @@ def check_not_asked(run: UUID | str) -> None:
     Raises:
         HandBack: somebody asked.
     """
-    try:
-        reason = _request(run).read_text()
-    except FileNotFoundError:
-        return
-    raise HandBack(reason)
+    with suppress(FileNotFoundError):
+        raise HandBack(_request(run).read_text())
 
 
 @contextmanager
@@ -121,22 +118,16 @@ def unless_away(client: WebUIClient, call: Callable[P, T], *args: P.args, **kwar
                 raise  # it is there, and this does not work
             was_ready = not reason  # it came back just now: once more
         if reason:
-            _wait_for(client, reason)
+            _wait_for(client, f"the WebUI is away: {reason}")
 
 
 def _wait_for(client: WebUIClient, reason: str) -> None:
-    reason = f"the WebUI is away: {reason}"
     if this_run().deployment_id is not None:
-        raise HandBack(reason, None if _is_watched(client) else datetime.now(UTC) + AGAIN_IN)
+        with suppress(ValueError):  # there is no default
+            if WebUI.chosen(None).base_url == client.base_url:
+                raise HandBack(reason)  # the worker watches this one, and holds all runs until it is back
+        raise HandBack(reason, datetime.now(UTC) + AGAIN_IN)
     get_run_logger().warning("waiting: %s", reason)
     while why_not_ready(client):
         time.sleep(LOOK_EVERY)
     get_run_logger().info("the WebUI is back")
-
-
-def _is_watched(client: WebUIClient) -> bool:
-    """Whether the worker holds all runs while this WebUI is away: it watches the one of runs without a choice."""
-    try:
-        return WebUI.chosen(None).base_url == client.base_url
-    except ValueError:
-        return False

@@ -26,7 +26,8 @@ class Request(BaseModel):
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
     pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``must_change``: what
-    comes back must not be the init picture. ``job`` names the job where there are several.
+    comes back must not be the init picture. ``job`` names the job where there are several; ``templates`` has the
+    template of each prompt that was drawn from one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class Request(BaseModel):
     mask: str | None = None
     must_change: bool = False
     job: str = ""
+    templates: dict[str, str] = {}
 
     @property
     def title(self) -> str:

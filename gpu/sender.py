@@ -19,6 +19,7 @@ from concurrent.futures import wait
 from contextlib import suppress
 from types import TracebackType
 
+from gpu import canary
 from gpu.exchange import Answer, Exchange
 from gpu.job import Job
 from gpu.lease import Lease
@@ -27,7 +28,7 @@ from gpu.request import Request, load_request
 from gpu.restart import restart
 from gpu.turn import STOP_POLL, STOPS_WITHIN, Turn
 from webui.client import WebUIClient
-from webui.errors import CallFailed, CheckpointLost, Stalled, WebUIError
+from webui.errors import CallFailed, CheckpointLost, OutOfMemory, Stalled, WebUIError
 
 # Seconds: longest wait until the next request is sent, before decoding takes the GIL. Decoding a picture and telling
 # Prefect hold it for 5 to 40 ms, in which the GPU would be idle.
@@ -140,6 +141,9 @@ class Sender:
             if isinstance(error, Stalled):
                 error.transient = request.digest not in self._stalled
                 self._stalled.add(request.digest)
+            if isinstance(error, OutOfMemory):
+                with suppress(OSError):
+                    canary.mark(self.client.base_url)
             if isinstance(error, CheckpointLost):
                 self._heal(request, error)
             raise

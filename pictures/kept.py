@@ -47,6 +47,7 @@ def kept(request: Request, run: str) -> list[Picture]:
 def write(answer: Answer, number: int, painted: Painted, *, run: str, infotext: str, note: str) -> Picture:
     """Write the ``number``-th picture (from 0) of an answer, with its infotext, and beside it all that made it."""
     request, info, content = answer.request, answer.generation.info, painted.content
+    infotext = _with_templates(infotext, request)
     if infotexts.read(painted.image) != infotext:
         content = infotexts.to_png(painted.image, infotext)
     path = write_whole(place(request, number, run), content)
@@ -67,6 +68,15 @@ def write(answer: Answer, number: int, painted: Painted, *, run: str, infotext: 
     return picture
 
 
+def _with_templates(infotext: str, request: Request) -> str:
+    """The infotext with the templates of drawn prompts, as the WebUI's extension for dynamic prompts names them."""
+    for field, name in (("prompt", "Template"), ("negative_prompt", "Negative Template")):
+        template = request.templates.get(request.payload.get(field, ""))
+        if infotext and template and f", {name}: " not in infotext:  # what a picture is made from may say it
+            infotext += f", {name}: {infotexts.quote(template)}"
+    return infotext
+
+
 def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, Any]:
     """All that made a picture; without the encoded pictures, and without anything secret."""
     request, info = answer.request, answer.generation.info
@@ -78,6 +88,7 @@ def _provenance(answer: Answer, picture: Picture, infotext: str) -> dict[str, An
             "payload": _without_encoded(request.payload),
             "task_id": answer.task_id,
         },
+        "templates": request.templates,
         "init": request.init.sha256 if request.init else None,
         "mask": request.mask,
         "checkpoint": {"name": info.sd_model_name, "hash": info.sd_model_hash},

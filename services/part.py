@@ -11,29 +11,21 @@ from pathlib import Path
 from services.process import Child
 
 FIRST_PAUSE = 1.0  # seconds before a part is started again; doubled each time
-LONGEST_PAUSE = 300.0  # seconds
+LONGEST_PAUSE = 300.0  # seconds; so a part that never lasts is tried for ever
 STEADY_AFTER = 60.0  # seconds that a part has to run for the next pause to be the first one again
-TRIES = 100  # starts in a row that did not last: eight hours
 Say = Callable[[str], None]
 
 
 class Part:
-    """A module of this Python, run as a child process.
-
-    Args:
-        name: what a person calls it.
-        module: the module and its arguments.
-        log: the file for what it prints.
-    """
+    """A module of this Python with its arguments, run as a child process that a person calls ``name``."""
 
     def __init__(self, name: str, module: list[str], log: Path) -> None:
         self.name = name
         self._module = module
         self._log = log
-        self._failures = 0  # in a row
+        self._pause = 0.0
         self._again_at: float | None = None
         self._earlier: list[Child] = []  # ended; of the worker's group, runs may still be there
-        self.given_up = False
         self.child = self._start()
 
     def _start(self) -> Child:
@@ -47,21 +39,15 @@ class Part:
             OSError: it could not be started; the next call begins the next pause.
         """
         self._earlier = [child for child in self._earlier if child.has_group]
-        if self.child.alive or self.given_up:
+        if self.child.alive:
             return False
         now = time.monotonic()
         if self._again_at is None:
-            self._failures = 1 if now - self._started > STEADY_AFTER else self._failures + 1
-            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE)
-            self.given_up = self._failures > TRIES
-            self._again_at = now + pause
-            what_next = (
-                f"not started again after {TRIES} tries; the rest stays up. Put it right, then stop and start darkroom"
-                if self.given_up
-                else f"started again in {pause:g} s (try {self._failures} of {TRIES})"
-            )
-            say(f"{self.child.how_it_ended()}: {what_next}. Its log: {self._log}")
-        if self.given_up or now < self._again_at:
+            lasted = now - self._started > STEADY_AFTER
+            self._pause = min(self._pause * 2, LONGEST_PAUSE) if self._pause and not lasted else FIRST_PAUSE
+            self._again_at = now + self._pause
+            say(f"{self.child.how_it_ended()}: started again in {self._pause:g} s. Its log: {self._log}")
+        if now < self._again_at:
             return False
         self._again_at = None
         self._earlier.append(self.child)

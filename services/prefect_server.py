@@ -1,15 +1,14 @@
-"""The Prefect server that ``darkroom up`` starts: Prefect's own behind an ASGI middleware for requests that write.
+"""The Prefect server that ``darkroom up`` starts: Prefect's own behind two ASGI middlewares.
 
-SQLite refuses a transaction that read before another one wrote. Prefect answers that with 503, and its client sleeps
-2 s before it asks again, then 4 s, while the GPU waits. The middleware gives such a request to the server again after
-milliseconds; the transaction was rolled back, so it is the same as if the client had sent it twice.
+The first takes requests of programs and of the server's own pages only (services/origin.py). The second is for writes:
 
-Prefect stores values that it cannot write into an answer (half a surrogate pair, an integer of more than 64 bits): it
-then answers each request that lists the run with 500, the worker's polls among them, until somebody deletes the run.
-The middleware refuses them with 422.
+- SQLite refuses a transaction that read before another one wrote. Prefect answers that with 503, and its client sleeps
+  2 s, then 4 s, while the GPU waits. Here the request is repeated after milliseconds; its transaction was rolled back.
+- Prefect stores values that it cannot write into an answer (half a surrogate pair, an integer of more than 64 bits).
+  Each list with that run is a 500, the worker's polls among them, until somebody deletes it. They are answered 422.
 
-When the server has started, its objects are exempted from Python's garbage collector, which otherwise stops the server
-for 0.4 s each time it looks through all of them.
+Once the server has started, its objects are exempted from Python's garbage collector, which otherwise stops it for a
+second each time it looks through all of them.
 """
 
 from __future__ import annotations
@@ -17,69 +16,64 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 import orjson
-from fastapi.responses import JSONResponse
 from prefect.server.api.server import create_app
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+from services.environment import public_address
+from services.origin import OwnPagesOnly
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between the tries
 LOCKED = 503  # Prefect's status for "database is locked"
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
-NOT_RETURNABLE = (
-    "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take that value out of the "
-    "request and send it again."
-)
+NOT_RETURNABLE = "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take it out."
 
 
 class WriteMiddleware:
     """An ASGI application around another: retries writes that are answered 503, refuses what could not be read back."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: ASGIApp) -> None:
         self._application = application
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._application(scope, receive, _freeze_when_started(send))
             return
         if scope["type"] != "http" or scope["method"] not in WRITES:
             await self._application(scope, receive, send)
             return
-        request = await _whole(receive)
-        if why := why_not_returnable(request.get("body", b"")):
-            refusal = JSONResponse({"detail": NOT_RETURNABLE.format(why=why)}, 422)
-            await refusal(scope, receive, send)
+        try:
+            body = await Request(scope, receive).body()
+        except ClientDisconnect:
+            return
+        if why := why_not_returnable(body):
+            await JSONResponse({"detail": NOT_RETURNABLE.format(why=why)}, 422)(scope, receive, send)
             return
         for pause in PAUSES:
             answer = _UnlessLocked(send)
             try:
                 # Routing writes into the scope, so each try has its own.
-                await self._application(dict(scope), _replay(request, receive), answer)
+                await self._application(dict(scope), _replay(body, receive), answer)
             except Exception:
                 if not answer.locked:
                     raise  # Prefect raises what it answered, for the server's log
             if not answer.locked:
                 return
             await asyncio.sleep(pause)
-        await self._application(scope, _replay(request, receive), send)
+        await self._application(scope, _replay(body, receive), send)
 
 
 def why_not_returnable(body: bytes) -> str:
     """Why Prefect could read this JSON and not write it again, which it does with orjson; empty: it could."""
     try:
-        content = json.loads(body)
-    except (ValueError, RecursionError):
-        return ""  # Prefect refuses it itself
-    try:
-        orjson.dumps(content)
+        orjson.dumps(json.loads(body))
     except orjson.JSONEncodeError as error:
         return str(error)
+    except (ValueError, RecursionError):
+        pass  # Prefect refuses it itself
     return ""
 
 
@@ -97,21 +91,9 @@ class _UnlessLocked:
             await self._send(message)
 
 
-async def _whole(receive: Receive) -> Message:
-    """The request's body in one message; or that its client has gone."""
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return message
-        body += message.get("body", b"")
-        if not message.get("more_body", False):
-            return {"type": "http.request", "body": body, "more_body": False}
-
-
-def _replay(request: Message, receive: Receive) -> Receive:
-    """``receive`` that gives the request first, then whatever comes after it."""
-    left = [request]
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """``receive`` that gives the whole body first, then whatever comes after it."""
+    left: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
         return left.pop() if left else await receive()
@@ -131,6 +113,6 @@ def _freeze_when_started(send: Send) -> Send:
     return sent
 
 
-def application() -> WriteMiddleware:
+def application() -> ASGIApp:
     """For ``uvicorn --factory``."""
-    return WriteMiddleware(create_app(final=True))
+    return OwnPagesOnly(WriteMiddleware(create_app(final=True)), public_address())

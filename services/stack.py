@@ -7,14 +7,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
-from services.environment import API, QUIET, configured_api, own_prefect, use
+from services.environment import API, QUIET, configured_api, own_prefect, password, public_address, use
 from services.part import Part, Say
 from services.process import Child, ChildDied, free_port
 from store.files import write_whole
@@ -24,9 +25,7 @@ from store.settings import settings
 SERVER_PORT = 4200  # Prefect's own
 WEBUI_PORT = 7861  # beside a real WebUI's 7860
 PORT_TRIES = 5  # another program may take a port between our look and the start on it
-SERVER_READY = 120.0  # seconds; the first start creates the database
-WEBUI_READY = 60.0
-WORKER_READY = 60.0
+READY_WITHIN = 120.0  # seconds; the server's first start creates the database
 CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to end
 READY_LINE = "darkroom worker: ready"
 
@@ -35,17 +34,12 @@ READY_LINE = "darkroom worker: ready"
 class Addresses:
     """Where the parts of a running stack are; kept in ``.darkroom/up.json``."""
 
-    pid: int
     api_url: str = ""
     own_server: bool = False  # whether the Prefect server is one of the parts
     webui_url: str = ""
     embedded: str = ""  # the embedded WebUI's address, where we ever started one
     processes: list[tuple[int, float]] = field(default_factory=list)  # pid and time of creation
     closing: bool = False
-
-    @property
-    def ui_url(self) -> str:
-        return self.api_url.removesuffix("/api")
 
 
 class AlreadyUp(RuntimeError):
@@ -54,12 +48,10 @@ class AlreadyUp(RuntimeError):
 
 def running() -> Addresses | None:
     """The stack that is up for this project; None when there is none."""
-    lock = _take_lock()
-    if lock is not None:
+    if (lock := _take_lock()) is not None:
         lock.release()
         return None
-    found = last_addresses()
-    return None if found is None or found.closing else found
+    return found if (found := last_addresses()) and not found.closing else None
 
 
 def last_addresses() -> Addresses | None:
@@ -75,8 +67,7 @@ def find_prefect(say: Say) -> str | None:
 
     ``PREFECT_API_URL`` comes first, then a running ``darkroom up``, then what else Prefect reads (its profile, files).
     """
-    up = None if os.environ.get(API) else running()
-    if up is not None:
+    if not os.environ.get(API) and (up := running()):
         use(own_prefect(up.api_url) if up.own_server else {API: up.api_url})
     elif configured_api(say) is None:
         return None
@@ -85,26 +76,22 @@ def find_prefect(say: Say) -> str | None:
 
 
 class Stack:
-    """Starts what is missing, keeps it alive, and stops it again; a context manager.
-
-    Args:
-        say: called with a line for each thing that a person should know.
-    """
+    """Starts what is missing, keeps it alive, and stops it again; a context manager. ``say`` is told what a person
+    should know, a line at a time."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self.parts: list[Part] = []
-        self.addresses = Addresses(os.getpid())
+        self.addresses = Addresses()
         self._lock: Held | None = None
 
     def __enter__(self) -> Stack:
-        self._lock = _take_lock()
         deadline = time.monotonic() + CLOSED_WITHIN
-        while self._lock is None and time.monotonic() < deadline and running() is None:
+        while (lock := _take_lock()) is None:
+            if running() is not None or time.monotonic() > deadline:
+                raise AlreadyUp("darkroom is up already for this project: use it, or stop it first (Ctrl-C there)")
             time.sleep(0.1)  # the stack before this one is being stopped
-            self._lock = _take_lock()
-        if self._lock is None:
-            raise AlreadyUp("darkroom is up already for this project: use it, or stop it first (Ctrl-C there)")
+        self._lock = lock
         try:
             before = last_addresses()
             _end_left_over(before, self._say)
@@ -121,7 +108,10 @@ class Stack:
     def _open(self) -> None:
         configured = configured_api(self._say)
         if configured is None:
-            self._on_free_port("the Prefect server", SERVER_PORT, self._start_server)
+            if public := public_address():
+                self._start_public_server(public)
+            else:
+                self._on_free_port("the Prefect server", SERVER_PORT, self._start_server)
         self.addresses.api_url, self.addresses.own_server = os.environ[API], configured is None
         # Only now: importing Prefect reads the environment.
         from prefect.client.orchestration import get_client
@@ -139,27 +129,21 @@ class Stack:
             self._on_free_port("the embedded WebUI", WEBUI_PORT, self._start_webui)
             bootstrap(self.addresses.webui_url, say=self._say)
         # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
-        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE), WORKER_READY)
+        self._start("the worker", ["cli.app", "worker"], "worker.log", lambda child: READY_LINE in child.since_start())
         self._say(f"worker: waiting for runs in the pool {POOL}")
 
     def _ask_webui(self) -> None:
-        """Say so where the user's WebUI does not answer. It may be started later, so the rest is started."""
-        from blocks.connection import WebUI
-        from webui.errors import WebUIError
+        """Say so where the user's WebUI is not ready. It may be started later, so the rest is started."""
+        from blocks.connection import WebUI, why_not_ready
 
         webui = WebUI.chosen(None)
         self.addresses.webui_url = webui.base_url
-        client = webui.get_client()
-        try:
-            client.checkpoints()
-        except WebUIError as error:
+        if problem := why_not_ready(webui.get_client()):
             source = "DARKROOM_WEBUI_URL" if settings().webui_url else "the block webui/default"
             self._say(
-                f"WebUI: {error}\n  The address is from {source}. "
+                f"WebUI: {problem}\n  The address is from {source}. "
                 "Start that WebUI, or give another address: darkroom up --webui http://host:7860"
             )
-        finally:
-            client.close()
 
     def _on_free_port(self, name: str, preferred: int, start: Callable[[int], None]) -> None:
         """Start a part on its port, or on a free one where another program has it or takes it first."""
@@ -174,24 +158,41 @@ class Stack:
                     raise
                 self.parts.pop()
 
-    def _start_server(self, port: int) -> None:
+    def _start_public_server(self, public: str) -> None:
+        """The server for other machines; of ``https``, a program on this one takes care and passes requests on.
+
+        Raises:
+            ValueError: it has no password, or its port is taken: under another, nobody would find it.
+        """
+        if not password():
+            raise ValueError(
+                "DARKROOM_PUBLIC_ADDRESS needs a password, for who reaches Prefect's API can run any program as you: "
+                "set PREFECT_SERVER_API_AUTH_STRING=user:password, in the environment of each darkroom command"
+            )
+        plain = public.startswith("http:")
+        port = (urlsplit(public).port or 80) if plain else SERVER_PORT
+        if free_port(port) != port:
+            raise ValueError(f"DARKROOM_PUBLIC_ADDRESS={public}: the port {port} cannot be had. Which program has it?")
+        self._start_server(port, "0.0.0.0" if plain else "127.0.0.1")
+
+    def _start_server(self, port: int, host: str = "127.0.0.1") -> None:
         url = os.environ[API] = f"http://127.0.0.1:{port}/api"
         use(own_prefect(url))
         # It listens once it has started. Not a request: another program that took the port would answer as well.
         ready = partial(Child.listens_on, port=port)
-        self._start("the Prefect server", server_on(port), "prefect-server.log", ready, SERVER_READY)
+        self._start("the Prefect server", server_on(port, host), "prefect-server.log", ready)
 
     def _start_webui(self, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
         module = ["webui.embedded", "--port", str(port), "--folder", str(settings().home / "webui")]
-        self._start("the embedded WebUI", module, "webui.log", _wrote(url), WEBUI_READY)
+        self._start("the embedded WebUI", module, "webui.log", lambda child: url in child.since_start())
         self.addresses.webui_url = self.addresses.embedded = url
 
-    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool], within: float) -> None:
+    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
         self.parts.append(Part(name, module, settings().home / "logs" / log))
         self._write()
         child = self.parts[-1].child
-        child.wait_until(lambda: ready(child), within)
+        child.wait_until(lambda: ready(child), READY_WITHIN)
 
     def watch(self, stop: threading.Event) -> None:
         """Keep the parts alive until ``stop`` is set."""
@@ -221,25 +222,20 @@ class Stack:
             self._lock = None
 
     def _write(self) -> None:
-        pids = [part.child.pid for part in self.parts]
         with contextlib.suppress(psutil.NoSuchProcess):
-            self.addresses.processes = [(pid, psutil.Process(pid).create_time()) for pid in pids]
+            processes = [psutil.Process(part.child.pid) for part in self.parts]
+            self.addresses.processes = [(process.pid, process.create_time()) for process in processes]
         write_whole(_record(), json.dumps(asdict(self.addresses)).encode())
 
 
-def _wrote(text: str) -> Callable[[Child], bool]:
-    return lambda child: text in child.since_start()
-
-
-def server_on(port: int) -> list[str]:
-    """The module and its arguments that serve Prefect on a port of this machine."""
+def server_on(port: int, host: str = "127.0.0.1") -> list[str]:
+    """The module and its arguments that serve Prefect on a port of this machine, or with ``host`` 0.0.0.0 to others."""
     application = "services.prefect_server:application"
-    return ["uvicorn", "--factory", application, "--host", "127.0.0.1", "--port", str(port), "--no-access-log"]
+    return ["uvicorn", "--factory", application, "--host", host, "--port", str(port), "--no-access-log"]
 
 
 def _take_lock() -> Held | None:
-    path = settings().home / "up.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = settings().private_home() / "up.lock"
     path.touch()
     return hold(path, wait=False)
 
@@ -250,23 +246,15 @@ def _record() -> Path:
 
 def _end_left_over(before: Addresses | None, say: Say) -> None:
     """End the parts of a stack whose owner was killed before it could."""
-    left = list(_living(before.processes)) if before else []
-    for process in left:
-        say(f"ending process {process.pid}, left by a darkroom that was killed")
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in process.children(recursive=True):
-                left.append(child)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in psutil.wait_procs(left, timeout=10)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
-def _living(processes: list[tuple[int, float]]) -> Iterator[psutil.Process]:
-    for pid, created in processes:
+    left: list[psutil.Process] = []
+    for pid, created in before.processes if before else []:
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(pid)
             if abs(process.create_time() - created) < 1:  # else the pid was given to another process
-                yield process
+                say(f"ending process {pid}, left by a darkroom that was killed")
+                left += [process, *process.children(recursive=True)]
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                stop(process)
+        left = psutil.wait_procs(left, timeout=10)[1]

@@ -1,7 +1,8 @@
 """Files given with jobs, copied into a store and named by their content's hash.
 
 A job's parameters carry only references (Prefect bounds a run's parameters at 512 KB), and a queued job still finds
-its files when the originals have changed or gone.
+its files when the originals have changed or gone. A path in the parameters of a run is one that somebody sent to
+Prefect's API: it may lead into the inputs folder and the gallery only.
 """
 
 from __future__ import annotations
@@ -21,20 +22,17 @@ LARGEST = 64 * 1024 * 1024  # bytes of one given file: a 16-bit 4096 × 4096 PNG
 def keep(file: str, *, beside: Path | None = None) -> str:
     """Copy a picture into the store; returns its reference, ``store:<sha256>.<ending>``.
 
-    A reference is returned as it is. Relative paths are looked up beside the job file, then in the working
-    directory.
+    A reference is returned as it is. ``beside`` is the folder of a job file that the user of this command gives: a
+    relative path begins there, and an absolute one may lead anywhere. Without it a run names the file: see ``stored``.
 
     Raises:
         ValueError: no such file, too large, or no picture.
     """
     if not is_outside(file):
         return file
-    candidates = [Path(file).expanduser()]
-    if beside is not None:
-        candidates.insert(0, beside / candidates[0])
-    path = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if path is None:
-        raise ValueError(f"{file}: no such file (looked for {', '.join(str(c.absolute()) for c in candidates)})")
+    path = stored(file) if beside is None else beside / Path(file).expanduser()
+    if not path.is_file():
+        raise ValueError(f"{file}: no such file (looked for {path.absolute()})")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{file}: larger than {LARGEST // 1024**2} MiB")
     content = path.read_bytes()
@@ -61,19 +59,32 @@ def is_outside(file: str) -> bool:
     return not file.startswith(SCHEME)
 
 
-def stored(reference: str) -> Path:
-    """The file that a reference names.
+def stored(file: str) -> Path:
+    """The file that a run's parameters name: by a reference, or by a path in the inputs folder or the gallery.
 
     Raises:
-        ValueError: it is no reference, or the file is not in this store.
+        ValueError: there is none in these places. Whether there is one elsewhere is not said.
     """
-    name = reference.removeprefix(SCHEME)
-    if name == reference or not re.fullmatch(r"[0-9A-Za-z]+\.[0-9a-z]+", name):
-        raise ValueError(f"{reference}: no picture of this name on the worker's machine (or use `darkroom run`)")
-    path = place(name)
-    if not path.is_file():
-        raise ValueError(f"{reference} is not in the store {settings().store}: was the job queued on another machine?")
-    return path
+    if is_outside(file):
+        return _in_stated_folder(file)
+    name = file.removeprefix(SCHEME)
+    if not re.fullmatch(r"[0-9A-Za-z]+\.[0-9a-z]+", name) or not place(name).is_file():
+        raise ValueError(f"{file} is not in the store {settings().store}: was the job queued on another machine?")
+    return place(name)
+
+
+def _in_stated_folder(file: str) -> Path:
+    folders = [settings().inputs.resolve(), settings().gallery.resolve()]
+    try:
+        path = (folders[0] / Path(file).expanduser()).resolve()  # where it leads, links followed
+        if any(path.is_relative_to(folder) for folder in folders) and path.is_file():
+            return path
+    except (OSError, RuntimeError, ValueError):
+        pass  # a name that no file can have
+    raise ValueError(
+        f"{file}: no such file in {folders[0]} or {folders[1]}, from which a run may take files "
+        "(DARKROOM_INPUTS, DARKROOM_GALLERY). `darkroom run` takes its own from anywhere"
+    )
 
 
 def place(name: str) -> Path:

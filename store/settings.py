@@ -20,6 +20,11 @@ class Settings(BaseSettings):
     webui_url: str = Field("", description="The WebUI to use where no connection block is chosen")
     webui_auth: str = Field("", repr=False, description="user:password of that WebUI's --api-auth")
     gallery: Path = Field(PROJECT / "gallery", description="Where pictures go where no gallery block is chosen")
+    inputs: Path = Field(PROJECT / "inputs", description="From here a run may take files that its parameters name")
+    wildcards: Path = Field(PROJECT / "wildcards", description="The folder of the wildcard files, NAME.txt")
+    public_address: str = Field(
+        "", description="Where others reach the Prefect server of `darkroom up`: http://host:4200"
+    )
     poll_interval: float = Field(0.5, gt=0, le=60, description="Seconds between two progress polls")
     preview_every: float = Field(
         0, ge=0, le=600, description="Seconds between two live previews in the Prefect UI; 0: none"
@@ -33,6 +38,13 @@ class Settings(BaseSettings):
     lookahead: bool = Field(
         False, description="Two runs at a time in the pool: one on the GPU, the next one getting ready"
     )
+
+    def private_home(self) -> Path:
+        """``home``, which only its owner may enter: Prefect's database holds the passwords of blocks."""
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.home.stat().st_mode & 0o077:
+            self.home.chmod(0o700)
+        return self.home
 
     @property
     def store(self) -> Path:

@@ -39,9 +39,8 @@ class JobProgress:
     """
 
     def __init__(self, weights: dict[str, float]) -> None:
-        self.fraction = 0.0  # of this stage, 0 to 1
         self._weights = weights
-        self._before = 0.0  # weight of the stages that are done
+        self._fractions = dict.fromkeys(weights, 0.0)  # of each stage, 0 to 1
         self._stage = ""
         self._pictures, self._done = 1, 0  # of this stage: all, and those that are done
         self._lock = threading.Lock()
@@ -55,20 +54,20 @@ class JobProgress:
     @property
     def total(self) -> float:
         """Percent of the whole job."""
-        whole = sum(self._weights.values()) or 1.0
-        return 100.0 * min(1.0, (self._before + self._weights.get(self._stage, 0.0) * self.fraction) / whole)
+        done = sum(weight * self._fractions[stage] for stage, weight in self._weights.items())
+        return 100.0 * done / sum(self._weights.values())
 
     def begin(self, stage: str, pictures: int) -> None:
         """A stage of so many pictures begins."""
-        self._stage, self._pictures, self._done, self.fraction = stage, max(1, pictures), 0, 0.0
+        self._stage, self._pictures, self._done = stage, max(1, pictures), 0
         self._show(0.0, "begins")
         self._write_now.set()
 
-    def moved(self, request: Request, bar: float, text: str) -> None:
-        """The request that is at the WebUI came to ``bar`` (0 to 1). One that paints no picture of the stage, but
-        loads its checkpoint, moves no bar."""
+    def moved(self, request: Request, bar: float, text: str) -> float:
+        """The request that is at the WebUI came to ``bar`` (0 to 1); returns how far the stage is, 0 to 1. One that
+        paints no picture of the stage, but loads its checkpoint, moves no bar."""
         fraction = (self._done + bar * len(request.seeds)) / self._pictures if request.stage == self._stage else 0.0
-        self._show(min(ALMOST, fraction), text)
+        return self._show(min(ALMOST, fraction), text)
 
     def done(self, request: Request) -> None:
         """The request's pictures are on disk (or will never be, in a batch that goes on)."""
@@ -79,8 +78,7 @@ class JobProgress:
         """The stage has returned."""
         self._show(1.0, "done")
         self._write_now.set()
-        self._before += self._weights.get(self._stage, 0.0)
-        self._stage, self.fraction = "", 0.0
+        self._stage = ""
 
     def flush(self) -> None:
         """Wait until the latest is written, at most two seconds; nothing is written after that."""
@@ -88,14 +86,15 @@ class JobProgress:
         self._write_now.set()
         self._writer.join(FLUSHED_WITHIN)
 
-    def _show(self, fraction: float, text: str) -> None:
+    def _show(self, fraction: float, text: str) -> float:
         """Have it written within a second; a step back is ignored."""
-        if not self._stage:
-            return  # a late look, between two stages
+        if not (stage := self._stage):
+            return 0.0  # a late look, between two stages
         with self._lock:
-            self.fraction = max(self.fraction, fraction)
-            self._bars[f"{self._stage}-progress"] = (100 * self.fraction, f"{self._stage}: {text}")
+            self._fractions[stage] = fraction = max(self._fractions[stage], fraction)
+            self._bars[f"{stage}-progress"] = (100 * fraction, f"{stage}: {text}")
             self._bars["job-progress"] = (self.total, f"the whole job: {text}")
+        return fraction
 
     def _write(self) -> None:
         ids: dict[str, UUID] = {}
@@ -140,8 +139,8 @@ def watch(stage: str, sender: Sender, job: JobProgress, stop: threading.Event) -
         nonlocal logged
         request = exchange.request
         text = line(request, bar, eta, reading)
-        job.moved(request, bar, text)
-        if request.stage == stage and (tenth := int(10 * job.fraction)) > logged:
+        tenth = int(10 * job.moved(request, bar, text))
+        if request.stage == stage and tenth > logged:
             logged = tenth
             logger.info(text)
         if reading.preview:

@@ -50,12 +50,17 @@ class Job(Protocol):
     images: int
     batch_size: int
     init_images: list[str]
+    templates: dict[str, str]
+    cell: dict[str, str]
 
     @classmethod
     def stages(cls) -> tuple[Stage[Any], ...]: ...
 
     @property
     def total(self) -> int: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def files(self) -> list[str]: ...

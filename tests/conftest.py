@@ -25,6 +25,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Session fixtures that take long to start, the one whose tests take longest first: they begin the run.
+HEAVY = ("own_server", "up", "prefect_server")
+
+
+@pytest.hookimpl(wrapper=True)  # so that it comes before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """For `pytest -n 2 --dist loadgroup`: all files that need the same heavy fixture stay in one process."""
+    needed: dict[Path, set[str]] = {}
+    for item in items:
+        needed.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
+    groups = {path: next((one for one in HEAVY if one in names), str(path)) for path, names in needed.items()}
+    items.sort(key=lambda item: HEAVY.index(groups[item.path]) if groups[item.path] in HEAVY else len(HEAVY))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+    yield
+
+
 @pytest.fixture(scope="session")
 def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect server of our own. The harness keeps its database apart, but not the results."""

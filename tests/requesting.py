@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import requests
@@ -73,16 +71,6 @@ class Stranger:
     @property
     def going(self) -> bool:
         return self._thread.is_alive()
-
-
-def until(what: str, true: Callable[[], Any], within: float = PATIENCE) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.01)
-    raise AssertionError(f"not within {within} s: {what}")
 
 
 def arm(server: EmbeddedWebUI, **fault: Any) -> int:

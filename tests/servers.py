@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import requests
 
 from services.process import Child
+from tests.rest import Rest, darkroom, environment, processes_with
+from tests.waiting import WITHIN, until
 from webui.embedded.server import EmbeddedWebUI
-
-PROJECT = Path(__file__).resolve().parents[1]
-WITHIN = 60.0  # seconds; two cores that other tests share
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-def until(what: str, true: Callable[[], Any], within: float = WITHIN) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.05)
-    raise AssertionError(f"not within {within} s: {what}")
 
 
 def free_port() -> int:
@@ -42,45 +26,18 @@ def free_port() -> int:
 
 
 @dataclass
-class Prefect:
+class Prefect(Rest):
     """A server, and the home of a Darkroom that uses it."""
 
     api: str
     home: Path
 
     def environment(self, **more: str) -> dict[str, str]:
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-        return clean | {
-            "PREFECT_API_URL": self.api,
-            "PREFECT_HOME": str(self.home / "prefect"),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DARKROOM_HOME": str(self.home),
-            "DARKROOM_GALLERY": str(self.home / "gallery"),
-            **more,
-        }
+        return environment(self.home, PREFECT_API_URL=self.api, PREFECT_HOME=str(self.home / "prefect")) | more
 
     def darkroom(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
-        return subprocess.run(
-            [sys.executable, "-m", "cli.app", *arguments],
-            env=self.environment(**environment),
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        def ask() -> requests.Response | None:
-            answer = requests.request(method, f"{self.api}{path}", json=body, timeout=30)
-            return answer if answer.status_code != 503 else None  # SQLite was locked
-
-        answer = until(f"{method} {path} is answered", ask)
-        assert answer.ok, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
-        return answer.json() if answer.content else None
-
-    def deployment(self, name: str = "generate/generate") -> dict[str, Any]:
-        return self.call("GET", f"/deployments/name/{name}")
+        return darkroom(self.environment(**environment), *arguments)
 
     def queue(
         self, checkpoint: str = "photo", *, steps: int = 1, name: str = "job", env: dict[str, str] | None = None
@@ -88,31 +45,15 @@ class Prefect:
         """A run of a small job, with more variables in its process's environment; returns its id."""
         txt2img = {"prompt": "a lighthouse", "steps": steps, "width": 64, "height": 64, "seed": 1}
         job = {"name": name, "checkpoint": checkpoint, "txt2img": txt2img}
-        body = {"parameters": {"job": job}, "state": {"type": "SCHEDULED"}}
-        if env:
-            body["job_variables"] = {"env": env}
-        return self.call("POST", f"/deployments/{self.deployment()['id']}/create_flow_run", body)["id"]
-
-    def run(self, run: str) -> dict[str, Any]:
-        return self.call("GET", f"/flow_runs/{run}")
+        return self.create("generate/generate", {"job": job}, **({"job_variables": {"env": env}} if env else {}))
 
     def ends(self, run: str, within: float = WITHIN) -> str:
         """The type of the state in which a run ended."""
-        return until(f"{run} ends", lambda: t if (t := self.run(run)["state_type"]) in ENDED else None, within)
-
-    def set_state(self, run: str, kind: str, *, force: bool = False) -> None:
-        self.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind}, "force": force})
+        return str(self.ended(run, within)["state_type"])
 
     def processes(self, run: str) -> list[psutil.Process]:
         """The living processes that a run's own process id stands for: what the worker started."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("PREFECT__FLOW_RUN_ID") == run and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return sorted(found, key=lambda one: one.create_time())
+        return processes_with("PREFECT__FLOW_RUN_ID", run)
 
     @contextmanager
     def worker(self, **environment: str) -> Iterator[Child]:

@@ -6,13 +6,11 @@ count its requests, hold its steps and arm its faults.
 
 from __future__ import annotations
 
-import os
 import signal
+import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,25 +18,16 @@ from typing import Any
 import psutil
 import requests
 
+from services.stack import SERVER_PORT
+from tests.rest import PROJECT, Rest, environment
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
-PROJECT = Path(__file__).resolve().parents[1]
 UP_WITHIN = 150  # seconds; two shared cores, a first start that creates the database
-RUN_WITHIN = 90
-
-
-def until(what: str, true: Callable[[], Any], within: float = RUN_WITHIN) -> Any:
-    """Poll until ``true`` gives something; fails with ``what`` after so many seconds."""
-    deadline, pause = time.monotonic() + within, threading.Event()
-    while time.monotonic() < deadline:
-        if result := true():
-            return result
-        pause.wait(0.1)
-    raise AssertionError(f"not within {within} s: {what}")
 
 
 @dataclass
-class Up:
+class Up(Rest):
     """A running `darkroom up`, asked over Prefect's REST API as the UI does."""
 
     home: Path
@@ -60,21 +49,27 @@ class Up:
         return self.process is not None and self.process.poll() is None
 
     def begin(self) -> None:
-        """Start it, and wait until it says that it is up."""
-        with self.log.open("wb") as out:
+        """Start it, and wait until it says that it is up.
+
+        On another port than Prefect's own: a `darkroom up` of a test beside this one would take that while a server
+        that was killed here is being started again.
+        """
+        with self.log.open("wb") as out, ExitStack() as taken:
+            with suppress(OSError):  # somebody has it
+                taken.enter_context(socket.create_server(("127.0.0.1", SERVER_PORT)))
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "cli.app", "up"],
                 cwd=PROJECT,
-                env=environment(self.home, DARKROOM_WEBUI_URL=self.webui.url),
+                env=fast(self.home, DARKROOM_WEBUI_URL=self.webui.url),
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        until(
-            "darkroom is up",
-            lambda: "Ctrl-C stops everything" in self.log.read_text() or not self.alive,
-            UP_WITHIN,
-        )
+            until(
+                "darkroom is up",
+                lambda: "Ctrl-C stops everything" in self.log.read_text() or not self.alive,
+                UP_WITHIN,
+            )
         assert self.alive, self.log.read_text()
         address = next(line.split()[1] for line in self.log.read_text().splitlines() if line.startswith("Prefect "))
         self.api = f"{address}/api"
@@ -93,48 +88,19 @@ class Up:
         """The end of what `darkroom up` said."""
         return " | ".join(self.log.read_text().splitlines()[-4:])[-600:]
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Ask Prefect's API; a server that is away for up to a minute is waited for."""
-
-        def ask() -> requests.Response | None:
-            try:
-                answer = requests.request(method, f"{self.api}{path}", json=body, timeout=60)
-            except requests.ConnectionError:
-                assert self.alive, f"darkroom up has ended: {self.last_words()}"
-                return None  # the server is being started again
-            return answer if answer.status_code != 503 else None  # SQLite was locked: Prefect's own client asks again
-
-        response = until(f"{method} {path} is answered", ask, 60)
-        assert response.ok, f"{method} {path}: {response.status_code} {response.text[:500]}"
-        return response.json() if response.content else None
-
-    def deployment(self, name: str = "generate/generate") -> dict[str, Any]:
-        return self.call("GET", f"/deployments/name/{name}")
+    def check(self) -> None:
+        assert self.alive, f"darkroom up has ended: {self.last_words()}"
 
     def start(self, job: dict[str, Any], deployment: str = "generate/generate", **parameters: Any) -> str:
-        """Create a flow run, as the form's Submit does; returns its id."""
-        given = {"job": job, **parameters} if job else parameters
-        body = {"parameters": given, "state": {"type": "SCHEDULED"}}
-        return self.call("POST", f"/deployments/{self.deployment(deployment)['id']}/create_flow_run", body)["id"]
+        """Queue a job, or with an empty one a run with these parameters; returns the run's id."""
+        return self.create(deployment, {"job": job, **parameters} if job else parameters)
 
-    def run(self, run: str) -> dict[str, Any]:
-        return self.call("GET", f"/flow_runs/{run}")
-
-    def set_state(self, run: str, kind: str, name: str | None = None) -> None:
-        self.call("POST", f"/flow_runs/{run}/set_state", {"state": {"type": kind, "name": name}, "force": False})
-
-    def retry(self, run: str) -> None:
-        """What the UI's Retry button does."""
-        self.set_state(run, "SCHEDULED", "AwaitingRetry")
-
-    def ends(self, run: str, within: float = RUN_WITHIN) -> dict[str, Any]:
-        """Wait for a run's end; returns it."""
-        ended = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-        return until(
-            f"the run {run} ends ({self.tail()})",
-            lambda: (found := self.run(run)) if (found := self.run(run))["state_type"] in ended else None,
-            within,
-        )
+    def ends(self, run: str) -> dict[str, Any]:
+        """Wait for a run's end; returns it. Fails with the ends of the logs."""
+        try:
+            return self.ended(run)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.tail()}") from None
 
     def is_in(self, run: str, kind: str) -> dict[str, Any]:
         return until(f"{run} is {kind}", lambda: found if (found := self.run(run))["state_type"] == kind else None)
@@ -145,10 +111,6 @@ class Up:
     def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
         newest_last = sorted(self.all_artifacts(run), key=lambda artifact: artifact["created"])
         return {artifact["key"]: artifact for artifact in newest_last if artifact["key"]}
-
-    def logs(self, run: str) -> list[str]:
-        body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-        return [entry["message"] for entry in self.call("POST", "/logs/filter", body)]
 
     def task_names(self, run: str) -> list[str]:
         body = {"flow_runs": {"id": {"any_": [run]}}, "limit": 200}
@@ -176,15 +138,8 @@ class Up:
         return "\n".join(f"--- {log.name}\n" + "\n".join(log.read_text().splitlines()[-15:]) for log in logs)
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a person who has set nothing, with the project's state in ``home``."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    return clean | {
-        "DARKROOM_HOME": str(home),
-        "DARKROOM_GALLERY": str(home / "gallery"),
-        "DARKROOM_RETRY_BACKOFF": "0.1",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # Prefect lays out a schedule's runs in a loop: every 60 s by default.
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
-        **more,
-    }
+def fast(home: Path, **more: str) -> dict[str, str]:
+    """The environment of a person who has set nothing, but what makes tests wait."""
+    # Prefect lays out a schedule's runs in a loop: every 60 s by default.
+    shorter = {"DARKROOM_RETRY_BACKOFF": "0.1", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2"}
+    return environment(home, **shorter) | more

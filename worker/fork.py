@@ -20,11 +20,14 @@ from pathlib import Path
 
 from prefect.settings import get_current_settings
 
+from store.locks import hold
 from worker.fork_server import READY_LINE
-from worker.prefect_internals import ENGINE
+from worker.prefect_internals import ENGINE, WORKER_NAME
+from worker.recovery import worker_name
 
 SERVER = (sys.executable, "-m", "worker.fork_server")
 COLD_START = shlex.join([sys.executable, "-m", ENGINE])
+FOLDER = "darkroom-fork-"  # how the name of the socket's folder begins
 READY_WITHIN = 60.0  # seconds from its start
 PAUSES = (1.0, 60.0)  # seconds before it is started again: at first, then twice as long each time, at most
 LONG_LIFE = 60.0  # seconds after which the pauses begin anew
@@ -37,7 +40,13 @@ class ForkServer:
 
     def __init__(self) -> None:
         # Not in the project: a Unix socket's path has room for 107 characters. mkdtemp keeps others out.
-        self._folder = Path(tempfile.mkdtemp(prefix="darkroom-fork-"))
+        for lock in Path(tempfile.gettempdir()).glob(f"{FOLDER}*/lock"):
+            if (dead := hold(lock, wait=False)) is not None:  # of a worker that was killed
+                shutil.rmtree(lock.parent, ignore_errors=True)
+                dead.release()
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER))
+        (self._folder / "lock").touch()
+        self._lock = hold(self._folder / "lock")
         self._socket = self._folder / "socket"
         self.ready = asyncio.Event()
 
@@ -72,7 +81,9 @@ class ForkServer:
             str(self._socket),
             stdin=asyncio.subprocess.PIPE,  # closes when we end, by SIGKILL too
             stdout=asyncio.subprocess.PIPE,
-            env=os.environ | get_current_settings().to_environment_variables(exclude_unset=True),
+            env=os.environ
+            | get_current_settings().to_environment_variables(exclude_unset=True)
+            | {WORKER_NAME: worker_name()},  # so that its forks can be told, see recovery
         )
         assert process.stdout is not None and process.stdin is not None
         try:

@@ -29,7 +29,6 @@ from store.settings import PROJECT
 from worker.prefect_internals import ENGINE, OF_ONE_RUN
 
 READY_LINE = "fork server: ready"
-STALE = 75  # exit code: the code on disk is not what was imported, start another server
 ANSWER_WITHIN = 2.0  # seconds for a client to send its request, and to say that it wants the fork
 
 
@@ -82,7 +81,6 @@ class Server:
     _selector: selectors.BaseSelector = field(default_factory=selectors.DefaultSelector)
     _links: dict[int, socket.socket] = field(default_factory=dict)  # by the pid of the fork
     _closing: bool = False
-    exit_code: int = 0
 
     def __post_init__(self) -> None:
         loaded = (str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values()))
@@ -112,7 +110,7 @@ class Server:
                         return request
                 elif key.data == "worker":
                     self._selector.unregister(sys.stdin)
-                    self._close(0)
+                    self._close()
                 elif key.data == "ended":
                     with suppress(BlockingIOError):
                         ended.recv(1024)
@@ -121,10 +119,10 @@ class Server:
                 self._reap()
         return None
 
-    def _close(self, code: int) -> None:
+    def _close(self) -> None:
         """Take no more runs; end when the last is over."""
         if not self._closing:
-            self._closing, self.exit_code = True, code
+            self._closing = True
             self._selector.unregister(self.listener)
             self.listener.close()
 
@@ -155,7 +153,7 @@ class Server:
     def _refusal(self, request: Request) -> str | None:
         """Why a fork would not be what a process of the client's own is."""
         if self._last_change() != self._changed:
-            self._close(STALE)
+            self._close()
             return "the code has changed, another server follows"
         theirs, ours = _settings_in(request.environment), self._settings
         if names := sorted(name.decode() for name in theirs | ours if theirs.get(name) != ours.get(name)):
@@ -210,7 +208,7 @@ def main() -> int:
         server = Server(listener)
         request = server.serve()
         if request is None:
-            return server.exit_code
+            return 0
         request.take_over()
     sys.modules.pop(ENGINE, None)  # runpy warns of a module that it runs and that was imported before
     runpy.run_module(ENGINE, run_name="__main__", alter_sys=True)

@@ -36,7 +36,7 @@ class QueueWatch:
         self._since = datetime.now(UTC)
         self._was_empty = False
 
-    async def look(self, client: PrefectClient, pool: str, _started: datetime) -> None:
+    async def look(self, client: PrefectClient, pool: str) -> None:
         """One look. Two in a row have to find nothing: between them a crashed run is put back into the queue."""
         now = datetime.now(UTC)
         was_empty, self._was_empty = self._was_empty, False

@@ -14,7 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 
 import psutil
 from prefect.client.orchestration import PrefectClient, get_client
@@ -25,7 +24,6 @@ from worker import notice, recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
 from worker.logs import bound_logs
-from worker.readiness import watch_webui
 from worker.worker import Configuration, DarkroomWorker
 
 RECHECK_DELAY = 0.25  # seconds; an event can precede the database row that it tells of
@@ -35,8 +33,6 @@ RUNS_END_WITHIN = 8.0  # seconds for a run to interrupt its WebUI and end; whoev
 FORK_SERVER_WITHIN = 30.0  # seconds that the first run waits for the fork server
 RETRY_AFTER = 5.0  # seconds after one of the loops failed
 COLD = "DARKROOM_COLD_START"  # environment variable; 1: no fork server
-
-STARTED = datetime.now(UTC)  # of this worker's process
 
 logger = logging.getLogger("darkroom.worker")
 
@@ -51,13 +47,15 @@ async def supervise() -> None:
         work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
     )
     wakeup, queue = Wakeup(), notice.QueueWatch()
+    recover, stopped = recovery.Recovery(), recovery.StoppedProcesses()
     loops: list[Callable[[], Awaitable[None]]] = [
         lambda: listen(wakeup),
         lambda: _hand_out(worker, wakeup),
         lambda: _keep_order(worker),
-        lambda: watch_webui(worker, wakeup),
-        lambda: _every(recovery.RECOVER_EVERY, recovery.recover_runs),
-        lambda: _every(recovery.RESUME_EVERY, recovery.resume_runs),
+        lambda: worker.readiness.watch(wakeup),
+        lambda: _every(recovery.RECOVER_EVERY, recover.recover),
+        lambda: _every(recovery.RESUME_EVERY, recover.resume),
+        lambda: _every(recovery.STOPPED_EVERY, stopped.look),
         lambda: _every(recovery.DELETED_EVERY, recovery.end_deleted_runs),
         lambda: _every(notice.LOOK_EVERY, queue.look),
         _interrupt_orphans,
@@ -99,7 +97,7 @@ def stop_runs() -> None:
 
     Prefect's worker would kill them, and the WebUI would paint on.
     """
-    runs = recovery.processes_of_runs()
+    runs = [process for process, run in recovery.own_processes() if run]
     for process in runs:
         with contextlib.suppress(psutil.Error):
             process.terminate()
@@ -156,11 +154,11 @@ async def _keep_order(worker: DarkroomWorker) -> None:
         gc.collect()
 
 
-async def _every(seconds: float, look: Callable[[PrefectClient, str, datetime], Awaitable[None]]) -> None:
+async def _every(seconds: float, look: Callable[[PrefectClient, str], Awaitable[None]]) -> None:
     """One of recovery's looks, again and again."""
     async with get_client() as client:
         while True:
-            await look(client, POOL, STARTED)
+            await look(client, POOL)
             await asyncio.sleep(seconds)
 
 

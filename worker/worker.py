@@ -17,6 +17,7 @@ from uuid import UUID
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 from prefect.states import AwaitingRetry
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
@@ -28,10 +29,14 @@ from store.settings import settings
 from worker.fork import COLD_START
 from worker.order import Planner
 from worker.prefect_internals import CANCEL_REPLAY, allow_own_process_worker
+from worker.readiness import Readiness
+from worker.recovery import read_runs
 
 IN_LINE_WITHIN = 20.0  # seconds until a run that takes no lease no longer holds up the one after it
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 MARGIN = timedelta(seconds=2)  # between the clocks of server and worker
+PUT_OFF_FOR = timedelta(minutes=5)  # a run whose WebUI is not ready; should this worker die, another one starts it then
+PUT_OFF = "it waits for its WebUI: "  # how the state's message of such a run begins
 LOOK_AGAIN = 0.02  # seconds between two looks at the lease's tickets
 
 logger = logging.getLogger("darkroom.worker")
@@ -60,7 +65,7 @@ class DarkroomWorker(ProcessWorker):
 
     Attributes:
         unplanned: set while a run was started or queued since the last plan.
-        on_hold: why no runs are taken now; empty: they are.
+        on_hold: why no runs are taken now; empty: they are, but for those whose WebUI is not ready.
     """
 
     type = "process"
@@ -73,13 +78,15 @@ class DarkroomWorker(ProcessWorker):
         self._started: list[FlowRun] = []  # since the last plan
         self._in_line: dict[UUID, tuple[asyncio.Event | None, asyncio.Event]] = {}  # of the run before it, its own
         self._last_in_line: asyncio.Event | None = None
+        self._some_put_off = True  # by an earlier worker, perhaps
+        self.readiness = Readiness()
         self.unplanned = asyncio.Event()
         self.on_hold = ""
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Start what the pool hands out, one look at a time."""
         async with self._one_look:
-            if self.on_hold:
+            if self.on_hold or not await self._make_way():
                 return []
             if self._planner is None or self.unplanned.is_set():
                 # Whoever looks, Prefect's polling too: a run may end between an event and the look that it causes.
@@ -105,7 +112,7 @@ class DarkroomWorker(ProcessWorker):
         """
         before, own = self._in_line.pop(flow_run.id, (None, asyncio.Event()))
         try:
-            if flow_run.run_count and await self._postpone(flow_run):
+            if await self._put_off_if_away(flow_run) or (flow_run.run_count and await self._postpone(flow_run)):
                 if task_status is not None:
                     task_status.started(0)
                 return ProcessWorkerResult(status_code=0, identifier="not started")
@@ -120,6 +127,38 @@ class DarkroomWorker(ProcessWorker):
         finally:
             own.set()
 
+    async def _make_way(self) -> bool:
+        """Let no run whose WebUI is not ready stand before others; returns whether there may be a run to start.
+
+        While nobody else waits, the runs of a WebUI that is away stay as they are.
+        """
+        if self.readiness.all_ready and not self._some_put_off:
+            return True
+        now = datetime.now(UTC)
+        soon = {"before_": now + PUT_OFF_FOR + MARGIN}
+        runs = await read_runs(
+            self.client, POOL, {"state": {"type": {"any_": ["SCHEDULED"]}}, "next_scheduled_start_time": soon}
+        )
+        put_off = [run for run in runs if run.state and (run.state.message or "").startswith(PUT_OFF)]
+        self._some_put_off = bool(put_off)
+        for run in put_off:
+            if not self.readiness.reason(run.parameters):
+                await self._delay(run, run.expected_start_time, "its WebUI is ready again")
+        due = [run for run in runs if run.next_scheduled_start_time and run.next_scheduled_start_time <= now]
+        away = [run for run in due if self.readiness.reason(run.parameters)]
+        if due and len(away) == len(due):
+            return False
+        for run in away:
+            await self._put_off_if_away(run)
+        return True
+
+    async def _put_off_if_away(self, run: FlowRun) -> bool:
+        """Put a run back into the queue if its WebUI is not ready; returns whether it did."""
+        if reason := await self.readiness.ask(run.parameters):
+            await self._delay(run, datetime.now(UTC) + PUT_OFF_FOR, f"{PUT_OFF}{reason}")
+            self._some_put_off = True
+        return bool(reason)
+
     async def _postpone(self, flow_run: FlowRun) -> bool:
         """Put a run back into the queue if Prefect would repeat its last cancel now; returns whether it did."""
         # The server that `darkroom up` starts replays nothing, and this process has its settings.
@@ -131,15 +170,19 @@ class DarkroomWorker(ProcessWorker):
         if until < datetime.now(UTC):
             return False
         message = "it was cancelled less than a minute ago, and Prefect would cancel it again: it waits for so long"
-        logger.info("run %s: %s", flow_run.name, message)
-        state: State[Any] = AwaitingRetry(scheduled_time=until, message=message)
-        await self.client.set_flow_run_state(flow_run.id, state)
+        await self._delay(flow_run, until, message)
         return True
+
+    async def _delay(self, run: FlowRun, until: datetime | None, message: str) -> None:
+        logger.info("run %s: %s", run.name, message)
+        state: State[Any] = AwaitingRetry(scheduled_time=until, message=message)
+        with contextlib.suppress(ObjectNotFound):  # it was deleted just now
+            await self.client.set_flow_run_state(run.id, state)  # not by force: what is being cancelled stays so
 
     async def plan(self) -> None:
         """Bring the queue into order for the next look."""
         async with self._one_look:
-            if not self.on_hold:
+            if not self.on_hold and not self.readiness.reason({}):
                 await self._plan()
 
     async def _plan(self) -> None:

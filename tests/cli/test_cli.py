@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 import yaml
@@ -18,17 +16,14 @@ from cli.app import EXAMPLE
 from cli.example import adapt_example
 from flows.job import read_job
 from store.settings import settings
-from tests.servers import PROJECT, Prefect, free_port, prefect_on, until, webui_is_idle
+from tests.rest import PROJECT, darkroom, environment, left_by
+from tests.servers import Prefect, free_port, prefect_on, webui_is_idle
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
 DARKROOM = [sys.executable, "-m", "cli.app"]
-
-
-def alone(home: Path, **more: str) -> dict[str, str]:
-    """The environment of somebody who has set nothing, with a home of its own."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    return clean | {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery"), **more}
+LONG = {"prompt": "a lighthouse", "steps": 100, "width": 64, "height": 64, "seed": 7}  # still painting at a Ctrl-C
 
 
 def small_job(folder: Path, **changes: object) -> Path:
@@ -38,32 +33,13 @@ def small_job(folder: Path, **changes: object) -> Path:
     return file
 
 
-def left_by(home: Path) -> list[psutil.Process]:
-    """Processes that work for this home."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("DARKROOM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 @pytest.mark.timeout(300)
 def test_run_start_works_twice_and_leaves_nothing(tmp_path: Path) -> None:
     job = small_job(tmp_path)
     users_home = tmp_path / "user"
     users_home.mkdir()
     for _ in range(2):
-        done = subprocess.run(
-            [*DARKROOM, "run", str(job), "--start"],
-            env=alone(tmp_path, HOME=str(users_home)),
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            timeout=140,
-        )
+        done = darkroom(environment(tmp_path, HOME=str(users_home)), "run", str(job), "--start")
         assert done.returncode == 0, done.stdout + done.stderr
         (picture,) = [line for line in done.stdout.splitlines() if line.endswith(".png") and " " not in line]
         assert Path(picture).is_file()
@@ -99,9 +75,7 @@ def test_a_job_file_that_is_not_there_is_named(deployed: Prefect) -> None:
 
 
 def test_run_without_a_server_says_what_to_do(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [*DARKROOM, "run", str(small_job(tmp_path))], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True
-    )
+    done = darkroom(environment(tmp_path), "run", str(small_job(tmp_path)))
     assert done.returncode == 2
     assert "darkroom up" in done.stderr
 
@@ -109,9 +83,7 @@ def test_run_without_a_server_says_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["run", "plan", "worker"])
 def test_an_unreachable_prefect_is_one_line(tmp_path: Path, command: str) -> None:
     api = f"http://127.0.0.1:{free_port()}/api"
-    done = subprocess.run(
-        [*DARKROOM, command], env=alone(tmp_path, PREFECT_API_URL=api), cwd=PROJECT, capture_output=True, text=True
-    )
+    done = darkroom(environment(tmp_path, PREFECT_API_URL=api), command)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert api in line
@@ -155,10 +127,11 @@ def test_a_failed_run_says_why_in_a_few_lines_and_is_no_success(deployed: Prefec
 
 def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path) -> None:
     painter.steps.step_time = 0.5
+    job = small_job(tmp_path, name="cancel-me", txt2img=LONG)
     try:
         with deployed.worker():
             watching = subprocess.Popen(
-                [*DARKROOM, "run", str(small_job(tmp_path, name="cancel-me"))],
+                [*DARKROOM, "run", str(job)],
                 env=deployed.environment(),
                 cwd=PROJECT,
                 stdout=subprocess.PIPE,
@@ -178,13 +151,12 @@ def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_p
 def test_ctrl_c_cancels_a_run_that_brought_its_worker_along(painter: EmbeddedWebUI, tmp_path: Path) -> None:
     painter.steps.step_time = 0.5
     log = tmp_path / "said.log"
-    txt2img = {"prompt": "a lighthouse", "steps": 100, "width": 64, "height": 64, "seed": 7}
-    job = small_job(tmp_path, name="cancel-me", txt2img=txt2img)
+    job = small_job(tmp_path, name="cancel-me", txt2img=LONG)
     try:
         with log.open("w") as output:
             watching = subprocess.Popen(
                 [*DARKROOM, "run", str(job), "--start"],
-                env=alone(tmp_path, DARKROOM_WEBUI_URL=painter.url),
+                env=environment(tmp_path, DARKROOM_WEBUI_URL=painter.url),
                 cwd=PROJECT,
                 stdout=output,
                 stderr=output,
@@ -215,7 +187,7 @@ def test_check_says_ok_or_what_to_do(deployed: Prefect, painter: EmbeddedWebUI) 
 
 
 def test_check_without_a_server_starts_none(tmp_path: Path) -> None:
-    done = subprocess.run([*DARKROOM, "check"], env=alone(tmp_path), cwd=PROJECT, capture_output=True, text=True)
+    done = darkroom(environment(tmp_path), "check")
     assert done.returncode == 1
     assert "darkroom up" in done.stdout
     assert "temporary server" not in done.stdout + done.stderr

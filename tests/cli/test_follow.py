@@ -19,7 +19,8 @@ from rich.console import Console
 
 from cli import follow
 from cli.follow import Follower, what_to_show
-from tests.servers import Prefect, until
+from tests.servers import Prefect
+from tests.waiting import until
 
 BEGAN = datetime.now(UTC) - timedelta(minutes=1)
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.up import Up, until
+from tests.up import Up
+from tests.waiting import until
 
 SMALL = {"steps": 4, "width": 128, "height": 128, "seed": 100}
 JOB: dict[str, Any] = {
@@ -135,7 +136,7 @@ def test_a_cancel_interrupts_the_webui_within_two_seconds(darkroom: Up) -> None:
 
 
 def test_the_next_job_runs_after_a_cancelled_one(darkroom: Up) -> None:
-    darkroom.webui.steps.step_time = 0.05
+    darkroom.webui.steps.step_time = 0.2
     first = darkroom.start({"name": "first", "checkpoint": "ink", "txt2img": {"prompt": "x", **SMALL, "steps": 100}})
     until("the first one paints", lambda: len(darkroom.painted()) == 1)
     second = darkroom.start({"name": "second", "checkpoint": "ink", "txt2img": {"prompt": "y", **SMALL}})

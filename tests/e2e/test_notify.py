@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.up import PROJECT, Up, environment, until
+from tests.rest import darkroom as run
+from tests.up import Up, fast
+from tests.waiting import until
 
 SECRET = "a-secret-part-of-the-address"
 TXT2IMG = {"prompt": "a castle", "steps": 1, "width": 64, "height": 64, "seed": 5}
@@ -59,14 +60,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def darkroom_notify(darkroom: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.app", "notify", *arguments],
-        cwd=PROJECT,
-        env=environment(darkroom.home),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run(fast(darkroom.home), "notify", *arguments)
 
 
 def automations(darkroom: Up) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.up import Up, until
+from tests.up import Up
+from tests.waiting import until
 
 TXT2IMG = {"prompt": "a castle", "steps": 20, "width": 64, "height": 64, "seed": 5}
 JOB: dict[str, Any] = {"checkpoint": "photo", "images": 1, "txt2img": TXT2IMG}
@@ -77,12 +78,13 @@ def test_a_run_that_prefect_could_not_return_does_not_stop_the_queue(darkroom: U
 
 @pytest.mark.timeout(400)
 def test_a_retry_right_after_a_cancel_works_ten_times_of_ten(darkroom: Up) -> None:
-    darkroom.webui.steps.step_time = 0.1
     for number in range(10):
+        darkroom.webui.steps.step_time = 0.5  # the cancel finds it painting
         run = darkroom.start(JOB | {"name": f"again-{number}"})
         until("it paints", lambda: paints(darkroom))
         darkroom.set_state(run, "CANCELLING")
         assert darkroom.ends(run)["state_type"] == "CANCELLED"
+        darkroom.webui.steps.step_time = 0.0
         darkroom.retry(run)
         ended = darkroom.ends(run)
         assert ended["state_type"] == "COMPLETED", (number, ended["state"])

@@ -8,7 +8,9 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from tests.up import PROJECT, Up, environment, until
+from tests.rest import PROJECT
+from tests.up import Up, fast
+from tests.waiting import until
 
 SMALL = {"steps": 6, "width": 64, "height": 64}
 
@@ -21,7 +23,7 @@ def by_hand(darkroom: Up, home: Path, name: str, checkpoint: str, **more: str) -
     return subprocess.Popen(
         [sys.executable, "-m", "flows.generate", str(file)],
         cwd=PROJECT,
-        env=environment(home, DARKROOM_WEBUI_URL=darkroom.webui.url, PREFECT_API_URL=darkroom.api) | more,
+        env=fast(home, DARKROOM_WEBUI_URL=darkroom.webui.url, PREFECT_API_URL=darkroom.api) | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -57,7 +59,7 @@ def test_two_hosts_that_share_a_webui_get_their_own_pictures(darkroom: Up, tmp_p
 
 
 def test_a_run_by_hand_waits_for_the_lease_and_says_for_whom(darkroom: Up, tmp_path: Path) -> None:
-    darkroom.webui.steps.step_time = 0.1
+    darkroom.webui.steps.step_time = 1.0  # it paints for longer than the other takes to start
     first = darkroom.start({"name": "pooled", "checkpoint": "ink", "txt2img": {"prompt": "x", **SMALL, "steps": 150}})
     until("the pool's run paints", darkroom.painted)
     home = tmp_path / "home"

@@ -17,7 +17,7 @@ from flows.job import GenerationJob
 from tasks.form import field
 from tasks.preflight import JobRefused
 from tests.flows.fifth_stage import GLAZE, Glaze
-from tests.requesting import until
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 

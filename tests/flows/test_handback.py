@@ -16,8 +16,9 @@ from flows.generate import generate
 from flows.handback import HandBack, ask_to_hand_back, check_not_asked, forget_request, unless_away
 from flows.job import GenerationJob
 from tasks.preflight import preflight
-from tests.requesting import painted, until
+from tests.requesting import painted
 from tests.servers import free_port
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import NotFound, Unavailable

@@ -11,6 +11,7 @@ from store.settings import settings
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(settings(), "home", tmp_path / "home")
+    monkeypatch.setattr(settings(), "inputs", tmp_path)
 
 
 def written(tmp_path: Path, name: str, text: str) -> str:
@@ -57,7 +58,7 @@ def test_prompts_are_text_whatever_they_look_like(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("j.txt", "x", "ends with .yaml, .jsonl or .csv"),
+        ("j.txt", "x", r"ends with \.yaml, \.jsonl or \.csv"),
         ("j.yaml", "just: one", "holds no list of jobs"),
         ("j.jsonl", "{broken", "j.jsonl: "),
         ("j.csv", "name,checkpoint\na,ink,more,cells\n", "more cells than the header"),

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.servers import PROJECT
+from tests.rest import PROJECT
 
 PRINT = "import flows; from prefect.settings import get_current_settings as g; print(g().api.url, g().home)"
 

@@ -30,8 +30,9 @@ from store.settings import settings
 from tasks import paint
 from tasks.preflight import JobRefused
 from tasks.publish import NotPublished
-from tests.requesting import arm, until
+from tests.requesting import arm
 from tests.servers import free_port
+from tests.waiting import until
 from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import OutOfMemory

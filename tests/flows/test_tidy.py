@@ -25,7 +25,8 @@ from prefect.states import Completed, Failed, Scheduled
 
 import flows.tidy
 from flows.generate import generate
-from flows.tidy import FILES, GIVEN, Old, artifacts_of, old_files, remove_one, tidy
+from flows.tidy import every, remove_one, seen, tidy
+from pictures.old import FILES, GIVEN, Old, old_files
 from store.inputs import place, put
 from store.settings import settings as darkroom
 
@@ -127,16 +128,16 @@ def test_the_old_is_listed_then_removed_and_the_rest_stays(
 
 
 @pytest.mark.usefixtures("results")
-def test_an_artifact_goes_before_its_run_and_where_its_result_is_with_it(client: SyncPrefectClient) -> None:
+def test_a_runs_artifacts_go_with_its_history(client: SyncPrefectClient) -> None:
     run = run_of(client, Completed(), 40)
     only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run)]))
-    for key in ("contact-sheet", None):
+    for key in ("contact-sheet", "timings", None):  # None: where the run's result is
         client.create_artifact(ArtifactCreate(key=key, data="![]()", flow_run_id=UUID(run)))
     tidy(dry_run=False)
-    assert [one.key for one in artifacts_of(client, only)] == [None]
+    assert len({one.id for one in every(client.read_artifacts, flow_run_filter=only)}) == 3
     make_older(run, 100)
     tidy(dry_run=False)
-    assert not artifacts_of(client, only)
+    assert not list(every(client.read_artifacts, flow_run_filter=only))
     assert not there(client, run)
 
 
@@ -188,7 +189,7 @@ def test_nothing_that_is_needed_is_ever_listed(
     before = NOW - timedelta(days=30)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(darkroom(), "home", Path(folder))
-        patch.setattr(flows.tidy, "RESULTS", Path(folder) / "results")
+        results = Path(folder) / "results"
         for name, days in ages.items():
             written(place(name), days, text(jobs.get(name, set())).encode())
         known, needed, named = {}, set(), set(saved)
@@ -198,11 +199,11 @@ def test_nothing_that_is_needed_is_ever_listed(
                 run.state = State(type=state, timestamp=NOW - timedelta(days=days))
             known[str(run.id)] = run
             written(darkroom().runs / str(run.id) / "picture.png", 400)
-            written(flows.tidy.RESULTS / f"{run.id}-files", 400, text(in_results).encode())
+            written(results / f"{run.id}-inputs", 400, text(in_results).encode())
             if run.state is None or not run.state.is_final() or days < 30:
                 needed.add(str(run.id))
                 named |= given_files | in_results
-        found = old_files(known, [text(saved)], before)
+        found = old_files({run: seen(one) for run, one in known.items()}, results, [text(saved)], before)
     named |= {name for jobs_file in jobs if jobs_file in named or ages[jobs_file] < 30 for name in jobs[jobs_file]}
     # A file of jobs that is named only by another file of jobs cannot be: a job takes pictures.
     assert {old.name for old in found if old.kind == FILES} == known.keys() - needed

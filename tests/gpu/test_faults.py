@@ -23,7 +23,8 @@ from gpu.request import Request
 from gpu.sender import Sender
 from store.picture import Picture
 from tests.gpu.test_sender import CANCEL_WITHIN, asynchronously, cancel_while, interrupts
-from tests.requesting import PATIENCE, Stranger, arm, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CheckpointLost, Stalled, Unreachable

@@ -13,7 +13,8 @@ from gpu.exchange import Answer
 from gpu.poller import poll
 from gpu.sender import Sender
 from tests.gpu.test_sender import asynchronously
-from tests.requesting import PATIENCE, arm, checkpoint_of, painted, request_for, until
+from tests.requesting import PATIENCE, arm, checkpoint_of, painted, request_for
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import WrongCheckpoint, is_transient

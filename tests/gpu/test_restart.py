@@ -16,7 +16,8 @@ from gpu.request import Request, load_request
 from gpu.restart import restart
 from gpu.sender import Sender
 from tests.gpu.test_sender import asynchronously, interrupts
-from tests.requesting import PATIENCE, Stranger, arm, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI

@@ -20,7 +20,8 @@ from gpu.lease import Lease
 from gpu.request import Request
 from gpu.sender import Sender
 from gpu.turn import Turn
-from tests.requesting import PATIENCE, Stranger, arm, painted, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, painted, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import AnswerLost, CallFailed, Interrupted, NotFound
@@ -393,7 +394,7 @@ def test_a_half_denoised_picture_is_refused(server: EmbeddedWebUI, sender: Sende
     requests.post(f"{server.url}/sdapi/v1/{button}", timeout=PATIENCE)
     with pytest.raises(Interrupted, match="half-denoised") as caught:
         ours.result(PATIENCE)
-    assert caught.value.transient == (button == "interrupt"), "nobody wants again what was skipped"
+    assert caught.value.transient is (button == "interrupt"), "who skips a picture does not want it"
     server.steps.release()
     assert sender.answer(request_for(server, steps=20)).generation.images, "another try is whole"
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tests.night.rig import FORK_SERVER, SERVER, STAGES, WORKER, Night, folder_is_away, pause
-from tests.up import until
+from tests.waiting import until
 
 AWAY = 20.0  # seconds
 STARTING = 6.0  # seconds of 404 while a WebUI starts
@@ -77,6 +77,26 @@ def _arm_out_of_memory(night: Night, stage: str) -> None:
     night.arm(kind="error", like="out of memory", path=_path(stage), **where)
 
 
+def _arm_stays_out_of_memory(night: Night, stage: str) -> None:
+    night.arm(kind="error", like="out of memory", path="/sdapi/v1/*2img", contains="task(canary-", times=None)
+    _arm_out_of_memory(night, stage)
+
+
+def _webui_recovers(night: Night, run: str, stage: str) -> None:
+    """As when somebody restarts it, once the worker has said that it holds."""
+    until("the worker holds", lambda: "On hold" in night.call("GET", "/work_pools/gpu")["description"], 60)
+    assert night.webui.faults
+    night.webui.faults.disarm()
+
+
+def _stop(night: Night, run: str, stage: str) -> None:
+    """By a signal, until the worker notices and lets it go on."""
+    process = night.run_process()
+    assert process is not None, "no process to stop"
+    process.suspend()
+    until("it goes on", lambda: process.status() != psutil.STATUS_STOPPED, 60)
+
+
 def _folder_is_away(night: Night, run: str, stage: str) -> None:
     with folder_is_away(night.home / "runs"):
         until("the run ends", lambda: night.run(run)["state_type"] != "RUNNING", 30)
@@ -104,6 +124,7 @@ def _path(stage: str) -> str:
 
 FAULTS = {
     "the run's process is killed": Fault(lambda night, run, stage: kill(night.run_process())),
+    "the run's process is stopped (SIGSTOP)": Fault(_stop),
     "the fork server is killed": Fault(lambda night, run, stage: kill(night.part(FORK_SERVER))),
     "the worker is killed": Fault(lambda night, run, stage: kill(night.part(WORKER))),
     "the Prefect server is killed": Fault(lambda night, run, stage: kill(night.part(SERVER))),
@@ -112,6 +133,9 @@ FAULTS = {
     "the connection breaks after the request was sent": Fault(lambda night, run, stage: night.break_connections()),
     "an answer never comes": Fault(_hang, _arm_hang),
     "out of memory": Fault(_nothing, _arm_out_of_memory, finals=("FAILED",), step=0),
+    "out of memory, and the WebUI does not recover": Fault(
+        _webui_recovers, _arm_stays_out_of_memory, finals=("FAILED",), step=0
+    ),
     "a checkpoint can't be loaded": Fault(
         _nothing, _load_failure, finals=("COMPLETED", "FAILED"), picture=0, stages=("txt2img", "img2img")
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from store.files import write_whole
 from tests.night.rig import STAGES
-from tests.up import PROJECT
+from tests.rest import PROJECT
 
 RESULTS = PROJECT / "tests" / "night" / "results.json"
 PAGE = PROJECT / "docs" / "night.md"

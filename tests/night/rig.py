@@ -16,13 +16,14 @@ from typing import Any
 import psutil
 
 from gpu.lease import tickets
-from tests.up import Up, until
+from tests.rest import FINAL, left_by
+from tests.up import Up
+from tests.waiting import until
 from webui.embedded.faults import ErrorAnswer
 from webui.embedded.received import Received
 from webui.embedded.server import EmbeddedWebUI
 
 STAGES = ("txt2img", "img2img", "adetailer", "upscale")
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 STANDS = 12.0  # seconds for which a final state must stand before it is believed: a dead run may be taken up again
 WITHIN = 150.0  # seconds in which a run of a few small pictures must have ended, whatever befell it
 # What tells the processes of a `darkroom up` apart, in their command lines.
@@ -145,13 +146,7 @@ class Night(Up):
     def strays(self) -> list[psutil.Process]:
         """Processes that work in this home and that no running `darkroom up` answers for."""
         known = {process.pid for process in self.family()} | ({self.process.pid} if self.process else set())
-        found = []
-        for process in psutil.process_iter():
-            with suppress(psutil.Error, OSError):
-                here = process.environ().get("DARKROOM_HOME") == str(self.home)
-                if here and process.pid not in known and _lives(process):
-                    found.append(process)
-        return found
+        return [process for process in left_by(self.home) if process.pid not in known]
 
     def close(self) -> None:
         """Stop everything, with whatever a fault left."""

@@ -27,9 +27,10 @@ import requests
 
 from tests.night import report
 from tests.night.faults import ANSWERS, STRIKES
-from tests.night.rig import FINAL, SERVER, STANDS, WORKER, Asked, Night, pause
+from tests.night.rig import SERVER, STANDS, WORKER, Asked, Night, pause
 from tests.night.strangers import Strangers
-from tests.up import until
+from tests.rest import FINAL
+from tests.waiting import until
 
 CHECKPOINTS = ("photo", "oil", "ink", "watercolour")
 STEP_TIME = 0.02  # seconds

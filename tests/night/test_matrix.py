@@ -14,9 +14,10 @@ import requests
 
 from tests.night.conftest import Holder, Record
 from tests.night.faults import FAULTS
-from tests.night.rig import FINAL, STAGES, Night, pause
+from tests.night.rig import STAGES, Night, pause
 from tests.night.strangers import Strangers
-from tests.up import until
+from tests.rest import FINAL
+from tests.waiting import until
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(580)]
 

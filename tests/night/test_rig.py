@@ -12,7 +12,7 @@ import requests
 from tests.night.faults import _arm_hang
 from tests.night.rig import Night, folder_is_away
 from tests.night.strangers import Strangers
-from tests.up import until
+from tests.waiting import until
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from gpu.sender import Sender
 from store.picture import Picture
 from tasks.inventory import Inventory
 from tasks.preflight import JobRefused
-from tests.requesting import PATIENCE, arm, item_for, request_for, until
+from tests.requesting import PATIENCE, arm, item_for, request_for
+from tests.waiting import until
 from webui import infotext
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI

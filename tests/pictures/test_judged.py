@@ -22,7 +22,8 @@ from pictures.checks import check_loaded, is_flat, is_plain_resize
 from store.inputs import keep
 from store.picture import LARGEST_SIDE, Picture
 from tests.pictures.lies import FACES, WORDS, Rig, changed
-from tests.requesting import request_for, until
+from tests.requesting import request_for
+from tests.waiting import until
 from webui import infotext
 from webui.errors import WrongCheckpoint
 from webui.models import ImageInfo

@@ -14,7 +14,7 @@ from services import part as parts
 from services import stack
 from services.part import Part
 from services.process import Child
-from tests.servers import until
+from tests.waiting import until
 
 SERVE = """
 import socket, sys, time
@@ -47,31 +47,23 @@ def test_a_part_that_was_killed_is_started_again_and_that_is_said(module: str, t
         until("it is started again", lambda: part.keep_alive(said.append), 30)
         part.child.wait_until(lambda: "serving" in part.child.since_start(), 30)
         assert part.child.pid != first
-        assert said == [
-            f"the part was killed by signal 9: started again in 1 s (try 1 of 100). Its log: {tmp_path / 'log'}"
-        ]
+        assert said == [f"the part was killed by signal 9: started again in 1 s. Its log: {tmp_path / 'log'}"]
     finally:
         part.stop()
 
 
-def test_the_pause_grows_and_after_the_last_try_the_part_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pause_grows_up_to_the_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(parts, "LONGEST_PAUSE", 0.03)
-    monkeypatch.setattr(parts, "TRIES", 4)
     said: list[str] = []
     part = Part("the part", ["no_such_module"], tmp_path / "log")
 
-    def given_up() -> bool:
+    def tried_four_times() -> bool:
         part.keep_alive(said.append)
-        return part.given_up
+        return len(said) == 4
 
-    until("it is given up", given_up, 30)
-    assert not part.keep_alive(said.append)
-    assert [line.split(" in ")[1].split(" s ")[0] for line in said[:-1]] == ["0.01", "0.02", "0.03", "0.03"]
-    assert "not started again after 4 tries; the rest stays up" in said[-1]
-    assert (tmp_path / "log").read_text().count("no_such_module") == 5
+    until("it is tried four times", tried_four_times, 30)
+    assert [line.split(" in ")[1].split(" s.")[0] for line in said] == ["0.01", "0.02", "0.03", "0.03"]
     part.stop()
 
 
@@ -80,8 +72,8 @@ def test_a_part_that_the_system_cannot_start_leaves_the_others_alone(
 ) -> None:
     said: list[str] = []
     one = stack.Stack(said.append)
-    one._start("the part", [module, "0"], "log", _serves, 30)
-    one._start("the other", [module, "0"], "other", _serves, 30)
+    one._start("the part", [module, "0"], "log", _serves)
+    one._start("the other", [module, "0"], "other", _serves)
     try:
         one.parts[0].child.kill()
         monkeypatch.setattr(parts, "FIRST_PAUSE", 0.0)
@@ -118,7 +110,7 @@ def test_a_port_that_another_program_takes_first_is_left_to_it(
         monkeypatch.setattr(stack, "free_port", lambda port: looks.pop() if looks else real(port))
         try:
             one._on_free_port(
-                "the part", taken, lambda port: one._start("the part", [module, str(port)], "log", _serves, 30)
+                "the part", taken, lambda port: one._start("the part", [module, str(port)], "log", _serves)
             )
             assert len(one.parts) == 1
             assert one.parts[0].child.alive

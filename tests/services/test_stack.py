@@ -16,36 +16,21 @@ import psutil
 import pytest
 import requests
 
-from tests.servers import PROJECT, Prefect, until
+from tests.rest import PROJECT, darkroom, environment, left_by
+from tests.servers import Prefect, free_port
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 DARKROOM = [sys.executable, "-m", "cli.app"]
 UP_WITHIN = 150.0  # seconds; a first start creates the database
 
 
-def clean_environment(home: Path, **more: str) -> dict[str, str]:
-    """The environment of a person who has set nothing, with the project's state in ``home``."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    return clean | {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery"), **more}
-
-
-def working_for(home: Path) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("DARKROOM_HOME") == str(home) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 @contextmanager
-def up(folder: Path, environment: dict[str, str]) -> Iterator[Path]:
+def up(folder: Path, variables: dict[str, str]) -> Iterator[Path]:
     """A running `darkroom up`; gives the file with what it says."""
     log = folder / "up.log"
     with log.open("w") as output:
-        process = subprocess.Popen([*DARKROOM, "up"], env=environment, cwd=PROJECT, stdout=output, stderr=output)
+        process = subprocess.Popen([*DARKROOM, "up"], env=variables, cwd=PROJECT, stdout=output, stderr=output)
     try:
         until("it is up", lambda: "Ctrl-C stops" in log.read_text() or process.poll() is not None, UP_WITHIN)
         assert process.poll() is None, log.read_text()
@@ -61,10 +46,8 @@ def record(home: Path) -> dict[str, Any]:
 
 @pytest.mark.timeout(400)
 def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> None:
-    with up(tmp_path, clean_environment(tmp_path)) as log:
-        second = subprocess.run(
-            [*DARKROOM, "up"], env=clean_environment(tmp_path), cwd=PROJECT, capture_output=True, text=True, timeout=60
-        )
+    with up(tmp_path, environment(tmp_path)) as log:
+        second = darkroom(environment(tmp_path), "up")
         assert second.returncode == 1
         assert "up already" in second.stderr
         before = record(tmp_path)
@@ -81,7 +64,7 @@ def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> N
         after = record(tmp_path)
         assert (after["api_url"], after["webui_url"]) == (before["api_url"], before["webui_url"])
         assert {pid for pid, _ in after["processes"]}.isdisjoint({pid for pid, _ in before["processes"]})
-    assert not working_for(tmp_path)
+    assert not left_by(tmp_path)
 
 
 def _answers(url: str) -> bool:
@@ -109,15 +92,55 @@ def test_a_server_of_the_prefect_profile_is_used_and_named(deployed: Prefect, tm
     (tmp_path / ".prefect").mkdir()
     profile = f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{deployed.api}"\nPREFECT_API_KEY = "a-secret"\n'
     (tmp_path / ".prefect" / "profiles.toml").write_text(profile)
-    done = subprocess.run(
-        [*DARKROOM, "deploy"],
-        env=clean_environment(tmp_path / "home", HOME=str(tmp_path)),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = darkroom(environment(tmp_path / "home", HOME=str(tmp_path)), "deploy")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Prefect: {deployed.api}, from Prefect's own settings (profile 'mine'" in done.stdout
     assert "a-secret" not in done.stdout + done.stderr
     assert sorted(path.name for path in (tmp_path / ".prefect").iterdir()) == ["profiles.toml"]
+
+
+SECRET = "me:a-long-secret"
+
+
+def an_address_of_this_machine() -> str:
+    every = [
+        one.address for several in psutil.net_if_addrs().values() for one in several if one.family.name == "AF_INET"
+    ]
+    return next((address for address in every if not address.startswith("127.")), "127.0.0.2")
+
+
+def test_a_public_address_without_a_password_is_refused(tmp_path: Path) -> None:
+    done = darkroom(environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=f"http://127.0.0.1:{free_port()}"), "up")
+    assert done.returncode == 1
+    assert "set PREFECT_SERVER_API_AUTH_STRING=user:password" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_public_address_is_served_to_who_knows_the_password(tmp_path: Path) -> None:
+    """Worker, bootstrap, command line and the run itself use the password; it is in no log and no command line."""
+    public = f"http://{an_address_of_this_machine()}:{free_port()}"
+    variables = environment(tmp_path, DARKROOM_PUBLIC_ADDRESS=public, PREFECT_SERVER_API_AUTH_STRING=SECRET)
+    with up(tmp_path, variables) as log:
+        assert f"Prefect  {public}" in log.read_text()
+        work_pools = f"{public}/api/work_pools/filter"
+        assert requests.get(f"{public}/api/health", timeout=30).ok
+        assert requests.post(work_pools, json={}, timeout=30).status_code == 401
+        known = requests.post(work_pools, json={}, auth=("me", "a-long-secret"), timeout=30)
+        assert [pool["name"] for pool in known.json()] == ["gpu"]
+        assert requests.get(f"{public}/ui-settings", timeout=30).json()["api_url"] == f"{public}/api"
+        evil = requests.post(work_pools, json={}, headers={"Origin": "http://evil.example"}, timeout=30)
+        assert evil.status_code == 403
+        (tmp_path / "job.yaml").write_text(
+            "checkpoint: ink\ntxt2img: {prompt: a castle, steps: 1, width: 64, height: 64}\n"
+        )
+        ran = darkroom(variables, "run", str(tmp_path / "job.yaml"), within=180)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert f"{public}/runs/flow-run/" in ran.stdout
+        checked = darkroom(variables | {"PREFECT_SERVER_API_AUTH_STRING": ""}, "check")
+        assert "PREFECT_API_AUTH_STRING" in checked.stdout
+        assert "a-long-secret" not in log.read_text() + ran.stdout + ran.stderr + checked.stdout
+        for process in left_by(tmp_path):
+            assert "a-long-secret" not in " ".join(process.cmdline())
+        for path in (tmp_path / "logs").iterdir():
+            assert "a-long-secret" not in path.read_text(errors="replace")

@@ -13,7 +13,8 @@ from prefect import flow
 from gpu.sender import Sender
 from tasks.checkpoint import switch_checkpoint
 from tasks.sampling import fixed_fields
-from tests.requesting import PATIENCE, Stranger, arm, checkpoint_of, until
+from tests.requesting import PATIENCE, Stranger, arm, checkpoint_of
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import CallFailed, WrongCheckpoint

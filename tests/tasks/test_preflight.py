@@ -245,12 +245,14 @@ def test_automatic1111_takes_one_vae(tmp_path: Path, home: Path) -> None:
 def checked(client: WebUIClient, folder: Path, size: tuple[int, int], **stages: Any) -> Item:
     """A job's preflight in a run of its own; it starts from a picture of ``size``."""
     Image.new("RGB", size, "teal").save(folder / "given.png")
-    reference = keep(str(folder / "given.png"))
+    reference = keep("given.png", beside=folder)
     fields = {"checkpoint": "photo", "init_images": [reference], "images": 2, **stages}
 
     @flow
     def checking() -> list[Item]:
-        return preflight([GenerationJob.model_validate(fields)], client, Gallery(folder=str(folder / "gallery")))
+        return preflight(
+            [GenerationJob.model_validate(fields)], client, lambda: Gallery(folder=str(folder / "gallery"))
+        )
 
     [item] = checking()
     return item

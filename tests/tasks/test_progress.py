@@ -20,7 +20,8 @@ from tasks import progress
 from tasks.checkpoint import switch_checkpoint
 from tasks.progress import JobProgress, line, watch
 from tasks.status import this_run
-from tests.requesting import PATIENCE, request_for, until
+from tests.requesting import PATIENCE, request_for
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 
@@ -98,8 +99,7 @@ def test_the_job_never_goes_back_and_is_full_only_at_the_end(written: Written) -
 def test_a_checkpoint_that_is_loaded_moves_no_bar(written: Written) -> None:
     job = JobProgress({"txt2img": 1})
     job.begin("txt2img", 1)
-    job.moved(request().model_copy(update={"stage": "checkpoint"}), 0.9, "loading oil.safetensors")
-    assert job.fraction == 0
+    assert job.moved(request().model_copy(update={"stage": "checkpoint"}), 0.9, "loading oil.safetensors") == 0
     job.flush()
 
 

@@ -24,7 +24,8 @@ from gpu.progress import ALMOST, Bar, Reading
 from gpu.request import Request
 from gpu.sender import Sender
 from store.picture import Picture
-from tests.requesting import PATIENCE, Stranger, arm, request_for, until
+from tests.requesting import PATIENCE, Stranger, arm, request_for
+from tests.waiting import until
 from webui.client import Timeouts, WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from webui.errors import Interrupted

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.servers import PROJECT, until
+from tests.rest import PROJECT
+from tests.waiting import until
 from worker import fork
 from worker.fork_server import READY_LINE
 from worker.prefect_internals import ENGINE
@@ -286,6 +288,26 @@ def test_a_client_that_dies_before_it_confirms_gets_no_fork(server: ForkServer) 
     after.communicate(timeout=30)
     assert after.returncode == 0
     assert (server.folder / "output").read_text() == ""
+
+
+def test_the_folder_of_a_killed_worker_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import time; from worker.fork import ForkServer; server = ForkServer(); print(flush=True); time.sleep(600)"
+    )
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, cwd=PROJECT
+    ) as other:
+        assert other.stdout and other.stdout.readline()
+        (folder,) = tmp_path.iterdir()
+        kept = fork.ForkServer()
+        assert folder.exists(), "its worker lives"
+        other.kill()
+        other.wait()
+        fork.ForkServer()
+    assert not folder.exists()
+    assert Path(kept._folder).exists()
 
 
 def test_a_start_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from gpu import job as jobs
 from gpu.job import Job, orphans
-from tests.requesting import PATIENCE, Stranger, until
+from tests.requesting import PATIENCE, Stranger
+from tests.waiting import until
 from webui.client import WebUIClient
 from webui.embedded.server import EmbeddedWebUI
 from worker.recovery import OrphanedJobs

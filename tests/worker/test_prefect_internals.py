@@ -14,7 +14,8 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.events import clients
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker
 
-from tests.servers import PROJECT, Prefect
+from tests.rest import PROJECT
+from tests.servers import Prefect
 from worker.prefect_internals import (
     CANCEL_REPLAY,
     ENGINE,

@@ -9,7 +9,8 @@ import signal
 import psutil
 import pytest
 
-from tests.servers import Prefect, start_and_wait, until, webui_is_idle
+from tests.servers import Prefect, start_and_wait, webui_is_idle
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 from worker.recovery import CRASHES
 

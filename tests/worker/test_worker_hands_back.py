@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -10,35 +11,22 @@ from typing import Any
 
 import pytest
 
-from bench.job_log import JobLog
+from bench.job_log import JobLog, Turn
 from flows.handback import ask_to_hand_back
 from services.process import Child
 from store.settings import settings
-from tests.servers import Prefect, free_port, paints, until
+from tests.servers import Prefect, free_port, paints
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 FORM = {"prompt": "a lighthouse", "width": 64, "height": 64}
-
-
-def create(deployed: Prefect, deployment: str, parameters: dict[str, Any]) -> str:
-    place = f"/deployments/{deployed.deployment(deployment)['id']}/create_flow_run"
-    return str(deployed.call("POST", place, {"parameters": parameters, "state": {"type": "SCHEDULED"}})["id"])
-
-
-def states(deployed: Prefect, run: str) -> list[dict[str, Any]]:
-    return list(deployed.call("GET", f"/flow_run_states/?flow_run_id={run}"))
-
-
-def lines(deployed: Prefect, run: str) -> list[str]:
-    body = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200, "sort": "TIMESTAMP_ASC"}
-    return [entry["message"] for entry in deployed.call("POST", "/logs/filter", body)]
 
 
 def handed_back(deployed: Prefect, run: str) -> list[str]:
     """The reasons for which a run has handed back."""
     return [
         state["message"]
-        for state in states(deployed, run)
+        for state in deployed.states(run)
         if state["name"] == "AwaitingRetry" and state["message"].startswith("handed back")
     ]
 
@@ -49,7 +37,7 @@ def test_a_run_that_is_asked_hands_back_and_goes_on_with_its_pictures(
     monkeypatch.setattr(settings(), "home", deployed.home)
     job = {"name": "asked", "checkpoint": "photo", "images": 3, "txt2img": FORM | {"steps": 4, "seed": 501}}
     with deployed.worker():
-        run = create(deployed, "generate/generate", {"job": job})
+        run = deployed.create("generate/generate", {"job": job})
         until("it paints", lambda: paints(held, deployed, run))
         due = deployed.run(run)["expected_start_time"]
         ask_to_hand_back(run, "somebody is in a hurry")
@@ -59,13 +47,13 @@ def test_a_run_that_is_asked_hands_back_and_goes_on_with_its_pictures(
         until("its processes are gone", lambda: not deployed.processes(run))
     [reason] = handed_back(deployed, run)
     assert "somebody is in a hurry" in reason
-    back = next(state for state in states(deployed, run) if state["message"] == reason)
+    back = next(state for state in deployed.states(run) if state["message"] == reason)
     assert back["state_details"]["scheduled_time"] == due, "its old place"
     asked = held.requests.of("POST", "/sdapi/v1/txt2img")
     seeds = [body["seed"] for _, _, task, body in asked if body and run[:8] in str(task)]
     assert [seed for seed in seeds if seed > 500] == [501, 502, 503]
-    assert reason in lines(deployed, run)
-    for line in lines(deployed, run):
+    assert reason in deployed.logs(run)
+    for line in deployed.logs(run):
         assert "Traceback" not in line
         assert "Crash" not in line
         assert line != "Finished in state Running()"
@@ -89,10 +77,9 @@ class OwnWebUI:
         self.child = Child("webui", self._command, log=self._said, env=dict(os.environ))
         self.child.wait_until(lambda: self.child.listens_on(self.port), 60)
 
-    def finished(self, runs: list[str]) -> list[str]:
-        """Whose each finished picture is, in order: runs."""
-        begins = {run[:8]: run for run in runs}
-        return [begins[turn.run] for turn in self.log.turns(runs) if "-txt2img-" in turn.task]
+    def finished(self, runs: list[str]) -> list[Turn]:
+        """The pictures that the WebUI has finished, in order. An answer may not have arrived yet, or be lost."""
+        return [turn for turn in self.log.turns(runs) if "-txt2img-" in turn.task]
 
 
 @pytest.fixture
@@ -107,30 +94,40 @@ def test_a_webui_that_is_killed_costs_no_run_and_no_finished_picture(deployed: P
     """Twelve queued runs, the first one a batch."""
     stage = FORM | {"steps": 5}
     jobs = [{"name": f"b{n}", "checkpoint": "photo", "txt2img": stage | {"seed": n}} for n in (1, 2, 3)]
-    runs = [create(deployed, "batch/batch", {"name": "batch", "jobs": jobs})]
+    runs = [deployed.create("batch/batch", {"name": "batch", "jobs": jobs})]
     for number in range(11):
         job = {"name": f"g{number}", "checkpoint": "photo", "txt2img": stage | {"seed": 10 + number}}
-        runs.append(create(deployed, "generate/generate", {"job": job}))
+        runs.append(deployed.create("generate/generate", {"job": job}))
     with deployed.worker(DARKROOM_WEBUI_URL=webui.url, DARKROOM_RETRY_BACKOFF="0.5"):
-        until("the batch's first picture is through", lambda: webui.finished(runs))
+        until("the batch's first picture is kept", lambda: kept(deployed, runs))
         webui.child.kill()
+        safe = kept(deployed, runs)
         until("the batch hands back", lambda: handed_back(deployed, runs[0]))
         until("the worker holds", lambda: "On hold" in deployed.call("GET", "/work_pools/gpu")["description"])
         until("no run holds a slot", lambda: not active(deployed))
         webui.start()
-        until("two more are through", lambda: len(webui.finished(runs)) > 4, 120)
+        until("more are kept", lambda: len(kept(deployed, runs)) > 4, 120)
         webui.child.kill()
+        safe += kept(deployed, runs)
         until("the worker holds", lambda: "On hold" in deployed.call("GET", "/work_pools/gpu")["description"])
         webui.start()
         assert [deployed.ends(run, 120) for run in runs] == ["COMPLETED"] * 12
     finished = webui.finished(runs)
-    assert list(dict.fromkeys(finished)) == runs, "in their order"
-    assert sorted(finished) == sorted([runs[0]] * 3 + runs[1:]), "no picture twice"
+    assert list(dict.fromkeys(turn.run for turn in finished)) == [run[:8] for run in runs], "in their order"
+    assert set(safe) <= set(kept(deployed, runs)), "a picture that was kept was painted again"
+    assert len(kept(deployed, runs)) == 14
+    assert len(finished) - 14 <= 2, "each kill costs at most the picture whose answer was under way"
     [reason, *_] = handed_back(deployed, runs[0])
     assert "the WebUI is away: GET" in reason
     assert "could not be reached" in reason
-    assert reason in lines(deployed, runs[0])
-    assert not [line for line in lines(deployed, runs[0]) if "Traceback" in line]
+    assert reason in deployed.logs(runs[0])
+    assert not [line for line in deployed.logs(runs[0]) if "Traceback" in line]
+
+
+def kept(deployed: Prefect, runs: list[str]) -> list[str]:
+    """The task ids of the pictures that lie whole in the folders of their runs: these are never painted again."""
+    notes = [note for run in runs for note in (deployed.home / "runs" / run).glob("txt2img-*.json")]
+    return [json.loads(note.read_bytes())["request"]["task_id"] for note in notes]
 
 
 def active(deployed: Prefect) -> list[Any]:

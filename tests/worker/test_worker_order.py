@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from services.process import Child
-from tests.servers import Prefect, until
+from tests.servers import Prefect
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 
@@ -71,7 +72,7 @@ def test_a_waiting_run_starts_by_event_not_by_polling(warm_worker: Child, deploy
 
 def test_runs_are_taken_by_checkpoint(warm_worker: Child, deployed: Prefect, painter: EmbeddedWebUI) -> None:
     first = deployed.queue("photo", steps=20, name="first")
-    painter.steps.step_time = 0.2
+    painter.steps.step_time = 1.0  # it paints until all are queued
     until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
     names = ["oil", "photo", "oil", "photo", "ink", "oil"]
     runs = [deployed.queue(name, name=f"{number}-{name}") for number, name in enumerate(names)]
@@ -88,7 +89,7 @@ def test_runs_that_wait_for_long_are_taken_by_checkpoint_too(
 ) -> None:
     """Prefect names each run Late that waits for more than 15 s, and refuses to name it so twice."""
     first = deployed.queue("photo", steps=20, name="before-the-late")
-    painter.steps.step_time = 0.2
+    painter.steps.step_time = 1.0  # it paints until all are queued
     until("it runs", lambda: deployed.run(first)["state_type"] == "RUNNING")
     names = ["oil", "ink", "photo"]
     runs = [deployed.queue(name, name=f"late-{name}") for name in names]

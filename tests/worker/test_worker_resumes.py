@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from services.process import Child
-from tests.servers import Prefect, free_port, paints, start_and_wait, until, webui_is_idle
+from tests.servers import Prefect, free_port, paints, start_and_wait, webui_is_idle
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 from worker.prefect_internals import WORKER_LABEL
 from worker.recovery import worker_name

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -45,11 +43,3 @@ class Talk:
 
     def task(self, id_task: str, **more: Any) -> dict[str, Any]:
         return self.post("/internal/progress", {"id_task": id_task, **more}).json()
-
-
-def until(happened: Callable[[], Any]) -> None:
-    """Poll until it has happened; fails after PATIENCE seconds."""
-    deadline = time.monotonic() + PATIENCE
-    while not happened():
-        assert time.monotonic() < deadline, "it never happened"
-        time.sleep(0.01)

@@ -16,8 +16,8 @@ import requests
 from PIL import Image
 from processes import start_process
 from pydantic import TypeAdapter
-from talking import until
 
+from tests.waiting import until
 from webui.embedded.faults import CRASH_EXIT_CODE, AnyFault
 from webui.embedded.server import EmbeddedWebUI
 
@@ -108,7 +108,7 @@ def test_hang_until_disarmed(server: EmbeddedWebUI) -> None:
     answers: list[requests.Response] = []
     client = threading.Thread(target=lambda: answers.append(job(server)))
     client.start()
-    until(lambda: requests.get(f"{server.url}/faults", timeout=PATIENCE).json()[0]["fired"] == 1)
+    until("it has fired", lambda: requests.get(f"{server.url}/faults", timeout=PATIENCE).json()[0]["fired"] == 1)
     assert client.is_alive()
     requests.delete(f"{server.url}/faults/{fault['id']}", timeout=PATIENCE)
     client.join(PATIENCE)

@@ -14,8 +14,9 @@ import pytest
 import requests
 from PIL import Image, ImageChops
 from processes import start_process
-from talking import PATIENCE, SMALL, until
+from talking import PATIENCE, SMALL
 
+from tests.waiting import until
 from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
 
@@ -42,7 +43,7 @@ def wait_until_fired(webui, number: int) -> None:
     def fired() -> bool:
         return any(one["id"] == number and one["fired"] for one in webui.get("/faults").json())
 
-    until(fired)
+    until("the fault has fired", fired)
 
 
 def go_on(webui, number: int) -> None:
@@ -268,7 +269,7 @@ def test_the_port_is_open_before_the_routes_are_there(start) -> None:
 
 def test_after_its_startup_time_it_serves_its_routes(start) -> None:
     webui = start(startup_time=0.3)
-    until(lambda: webui.get("/sdapi/v1/sd-models").status_code == 200)
+    until("it lists its models", lambda: webui.get("/sdapi/v1/sd-models").status_code == 200)
     assert webui.generate().ok
 
 
@@ -311,7 +312,7 @@ def test_a_restart_ends_a_job_that_hangs_and_forgets_it(tmp_path) -> None:
 
         sender = threading.Thread(target=send)
         sender.start()
-        until(lambda: requests.get(f"{url}/faults", timeout=PATIENCE).json()[0]["fired"])
+        until("the fault has fired", lambda: requests.get(f"{url}/faults", timeout=PATIENCE).json()[0]["fired"])
         with pytest.raises(requests.ConnectionError):
             requests.post(f"{url}/sdapi/v1/server-restart", timeout=PATIENCE)
         sender.join(PATIENCE)
@@ -323,7 +324,7 @@ def test_a_restart_ends_a_job_that_hangs_and_forgets_it(tmp_path) -> None:
             except requests.ConnectionError:
                 return False
 
-        until(idle_again)
+        until("it is idle again", idle_again)
         assert process.pid == pid and process.poll() is None
         asked = requests.post(f"{url}/internal/progress", json={"id_task": "task(hung)"}, timeout=PATIENCE).json()
         assert not (asked["active"] or asked["queued"] or asked["completed"])
