@@ -23,7 +23,7 @@ BUDGETS = {
     "store": 400,
     "variations": 500,
     "gpu": 1240,
-    "pictures": 410,
+    "pictures": 400,
     "blocks": 405,
     "tasks": 1460,
     "flows": 1275,
