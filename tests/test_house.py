@@ -22,7 +22,7 @@ BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 400,
     "variations": 500,
-    "gpu": 1240,
+    "gpu": 1250,
     "pictures": 420,
     "blocks": 405,
     "tasks": 1520,
