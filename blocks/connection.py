@@ -8,13 +8,12 @@ from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 
+from blocks.saved import DEFAULT, load_default
 from store.settings import settings
 from webui.client import Timeouts, WebUIClient
 from webui.errors import WebUIError
-
-DEFAULT = "default"
 
 
 def plain_address(address: str) -> str:
@@ -54,8 +53,7 @@ class WebUI(Block):
     _description = "Connects to a Stable Diffusion WebUI (Forge or AUTOMATIC1111) that was started with --api."
     _documentation_url: ClassVar[Any] = "https://github.com/AUTOMATIC1111/stable-diffusion-webui/wiki/API"
 
-    # An address with a password in it is refused, and must not stand in the error that says so.
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True)  # an address that is refused may have a password in it
 
     # Required: Prefect refuses a reference to a block whose fields all have defaults.
     base_url: Annotated[str, AfterValidator(plain_address)] = Field(
@@ -137,23 +135,8 @@ def why_not_ready(client: WebUIClient) -> str:
 
 
 def saved_webui() -> WebUI | None:
-    """The block ``webui/default``; None: there is none.
-
-    Raises:
-        ValueError: it is there, but what is stored in it is not valid. The Prefect UI's form stores any text.
-    """
-    try:
-        return WebUI.load(DEFAULT)  # type: ignore[return-value]  # Prefect types it as awaitable, too
-    except ValueError:
-        return None
-    except RuntimeError as error:
-        if not isinstance(error.__cause__, ValidationError):
-            raise
-        problems = "; ".join(one["msg"] for one in error.__cause__.errors())  # without what was given
-        raise ValueError(
-            f"The block webui/{DEFAULT} is not valid: {problems}. Correct it in the Prefect UI (Blocks), "
-            "or write it anew: darkroom deploy --webui http://host:7860"
-        ) from None
+    """The block ``webui/default``, see :func:`load_default`."""
+    return load_default(WebUI, "write it anew: darkroom deploy --webui http://host:7860")
 
 
 def save_webui(webui: WebUI, say: Callable[[str], None]) -> None:

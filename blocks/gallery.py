@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 from prefect.blocks.core import Block
 from pydantic import Field, field_validator
 
+from blocks.saved import load_default
 from store.files import create_whole, write_whole
 from store.settings import settings
 
-DEFAULT = "default"
 TEMPLATE = "{date}/{job}/{job}-{seed}-{stage}"
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}  # Windows
 FIELDS = frozenset({"date", "time", "job", "seed", "stage", "index", "checkpoint", "run"})
@@ -75,8 +75,7 @@ class Gallery(Block):
     def name(self, **fields: object) -> str:
         """A picture's path below the folder, without ending: readable, and never outside the gallery.
 
-        Every field, a job's name among them, loses what a path or a shell would take apart; dot segments and
-        absolute paths in the template are dropped.
+        Fields lose what a path or a shell would take apart; dot segments and absolute paths are dropped.
         """
         path = self.template.format_map({key: _plain(value) for key, value in fields.items()})
         parts = [_segment(part) for part in path.replace("\\", "/").split("/")]
@@ -85,10 +84,9 @@ class Gallery(Block):
     def put(self, name: str, content: bytes) -> str:
         """Write ``content`` at ``name``; returns where it now is, as a person would open it.
 
-        A name that is taken by other content gets a number, so nothing in a gallery is overwritten. The same content
-        twice (a retried run) stays one file. In a local folder this holds for any number of processes, and a name
-        never stands for a part of a file. File system blocks have no way to create a file only where there is none:
-        there, two runs that write other content under one name within the same second can overwrite each other.
+        A name that is taken by other content gets a number; the same content twice (a retried run) stays one file.
+        In a local folder this holds for any number of processes. File system blocks cannot create a file only where
+        there is none: two runs that write other content under one name in the same second can overwrite each other.
         """
         stem, dot, ending = name.rpartition(".")
         for number in range(1, 10_000):
@@ -111,10 +109,8 @@ class Gallery(Block):
             write_whole(Path(path), content)
 
     def check_writable(self) -> None:
-        """Find out before anything is painted whether pictures can be put here.
-
-        A file system block has no way to remove what it has written, so there a file is only looked for: that needs
-        the same address and password.
+        """Find out before anything is painted whether pictures can be put here. A file system block cannot remove what
+        it has written: there a file is only looked for, which needs the same address and password.
 
         Raises:
             OSError: they can't; says which folder it is, and what to do.
@@ -180,20 +176,18 @@ class Gallery(Block):
 
     @classmethod
     def chosen(cls, gallery: Gallery | None) -> Gallery:
-        """The one that a run's form picked, else the block named ``default``, else the project's folder."""
-        if gallery is not None:
-            return gallery
-        try:
-            return cls.load(DEFAULT)  # type: ignore[return-value]  # Prefect types it as Block
-        except ValueError:
-            return cls(folder=str(settings().gallery))
+        """The one that a run's form picked, else :func:`saved_gallery`, else the project's folder."""
+        return gallery or saved_gallery() or cls(folder=str(settings().gallery))
+
+
+def saved_gallery() -> Gallery | None:
+    """The block ``gallery/default``, see :func:`load_default`."""
+    return load_default(Gallery, "delete it there, and darkroom deploy writes it anew")
 
 
 def is_missing(error: Exception) -> bool:
-    """Whether a file system block's error says that there is no such file, by its class or status, never by a number
-    in its text: fsspec and SMB raise an OSError, S3 a botocore ClientError, GCS and Azure errors with a status, and
-    Prefect's own LocalFileSystem a ValueError that only its words tell from others.
-    """
+    """Whether a file system block's error says that there is no such file. fsspec and SMB raise an OSError, S3 a
+    ClientError, GCS and Azure errors with a status, Prefect's LocalFileSystem a ValueError that only its words tell."""
     if isinstance(error, OSError):
         return isinstance(error, FileNotFoundError) or error.errno == errno.ENOENT
     if type(error) is ValueError:

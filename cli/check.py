@@ -95,7 +95,10 @@ def _webui(prefect: bool) -> Iterator[Finding]:
 
 
 def _gallery(prefect: bool) -> Finding:
-    gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
+    try:
+        gallery = Gallery.chosen(None) if prefect else Gallery(folder=str(settings().gallery))
+    except ValueError as error:
+        return False, f"gallery: {error}"
     if gallery.file_system:
         return True, f"gallery: {gallery.file_system} (not tried)"
     folder: Path = gallery.local_folder

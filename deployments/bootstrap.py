@@ -14,9 +14,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.variables import Variable
 from prefect.workers.process import ProcessWorker
 
-from blocks import gallery
 from blocks.connection import WebUI, save_webui, saved_webui
-from blocks.gallery import Gallery
+from blocks.gallery import Gallery, saved_gallery
+from blocks.saved import DEFAULT
 from deployments.manifest import Manifest, read_manifest
 from deployments.saved import NotSaved, Say, leftovers, remove, save
 from store.settings import settings
@@ -109,10 +109,11 @@ def ensure_blocks(webui: WebUI | None, say: Say) -> None:
     else:
         save_webui(webui, say)
     try:
-        Gallery.load(gallery.DEFAULT)
-    except ValueError:
-        Gallery(folder=str(settings().gallery)).save(gallery.DEFAULT)
-        say(f"block gallery/default: {settings().gallery}")
+        if saved_gallery() is None:
+            Gallery(folder=str(settings().gallery)).save(DEFAULT)
+            say(f"block gallery/default: {settings().gallery}")
+    except ValueError as problem:  # the Prefect UI, which `up` starts, is where it is mended
+        say(str(problem))
 
 
 def ensure_deployments(client: SyncPrefectClient, manifest: Manifest, say: Say, remove_leftovers: bool) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from prefect import flow
+from pydantic import Field
 
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
@@ -22,6 +25,7 @@ def batch(
     file: str | None = None,
     webui: WebUI | None = None,
     gallery: Gallery | None = None,
+    next_jobs: Annotated[int, Field(ge=1)] | None = None,
 ) -> list[Published]:
     """Make the pictures of many jobs, each checkpoint loaded once per stage.
 
@@ -31,13 +35,14 @@ def batch(
         file: A YAML, JSONL or CSV file of jobs on the worker's machine.
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
+        next_jobs: Of the file only so many, those after the last run of this name; after the last ones the first again.
 
     Raises:
         BatchIncomplete: jobs failed; names each, and why.
     """
     hide_expected_tracebacks()
     check_blocks_are_references()
-    jobs = freeze_inputs(jobs, str(this_run().id), file)
+    jobs = freeze_inputs(jobs, str(this_run().id), file, name, next_jobs)
     if not jobs:
         raise ValueError("The batch is empty: give jobs, or a file of jobs")
     return paint(name, jobs, webui, gallery, tolerant=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError, WithJsonSchema, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -18,6 +18,7 @@ from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
 from tasks.upscale import UPSCALE, Upscale
 from variations.files import read_yaml
+from variations.sweep import Axis, as_axes, cells
 
 MOST_PICTURES = 1000
 # Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
@@ -67,14 +68,21 @@ class GenerationJob(Form):
         [], "ADetailer", "Passes over faces, hands and the like.", 13, max_length=8
     )
     upscale: Annotated[Upscale | None, UPSCALE] = field(None, "Upscale", "Enlarge each picture.", 14)
-    # No field of the form: the template of each prompt that was drawn.
+    sweep: list[Axis] = field([], "Sweep", "Up to three fields and their values: a grid of pictures.", 15, max_length=3)
+    # No fields of the form: the template of each prompt that was drawn; of a sweep's cell, the value of each axis.
     templates: SkipJsonSchema[dict[str, str]] = Field({}, repr=False)
+    cell: SkipJsonSchema[dict[str, str]] = Field({})
 
     @field_validator("vae", mode="before")
     @classmethod
     def _one_name_or_several(cls, given: Any) -> Any:
         """A single name is taken as well: up to 0.1.0 it was the only form."""
         return [] if given is None else [given] if isinstance(given, str) else given
+
+    @field_validator("sweep", mode="before")
+    @classmethod
+    def _axes(cls, given: Any) -> Any:
+        return as_axes(given)
 
     @model_validator(mode="after")
     def _consistent(self) -> GenerationJob:
@@ -87,7 +95,31 @@ class GenerationJob(Form):
             raise ValueError(f"{self.total} pictures are too many for one job: at most {MOST_PICTURES}")
         if max(step.settings.sampling.seed for step in steps) + self.total - 1 > LARGEST_SEED:
             raise ValueError(f"picture i uses seed + i: {self.total} pictures go past the largest {LARGEST_SEED}")
+        if self.sweep and (total := sum(cell.total for cell in self.cells())) > MOST_PICTURES:
+            raise ValueError(f"{total} pictures are too many for one sweep: at most {MOST_PICTURES}")
         return self
+
+    def cells(self) -> list[Self]:
+        """The job for each cell of its sweep; itself where it has none.
+
+        Raises:
+            ValueError: says which cell is wrong, and how.
+        """
+        if not self.sweep:
+            return [self]
+        made = []
+        for cell in cells(self.parameters()):
+            try:
+                made.append(type(self).model_validate(cell))
+            except ValidationError as error:
+                raise ValueError(f"the sweep's cell {cell['cell']}: {explain(error)}") from None
+        return made
+
+    @property
+    def title(self) -> str:
+        """The job's name, and where it is in its sweep."""
+        where = ", ".join(f"{name} {value}" for name, value in self.cell.items())
+        return f"{self.name} ({where})" if where else self.name
 
     @classmethod
     def stages(cls) -> tuple[Stage[Any], ...]:
@@ -116,7 +148,8 @@ class GenerationJob(Form):
     def files(self) -> list[str]:
         """The files that the job starts from: paths, or references to the store."""
         given = [getattr(step.form, name) for step in self.steps() for name in step.stage.files]
-        return [*self.init_images, *filter(None, given)]
+        swept = [file for axis in self.sweep for file in axis.files]
+        return [*self.init_images, *filter(None, given), *swept]
 
     def with_files_kept(self, beside: Path | None = None) -> GenerationJob:
         """The job with its files copied into the store and replaced by references; done when it is queued.
@@ -125,6 +158,7 @@ class GenerationJob(Form):
             ValueError: a file is missing or no picture.
         """
         changed: dict[str, Any] = {"init_images": [keep(file, beside=beside) for file in self.init_images]}
+        changed["sweep"] = [axis.with_files_kept(beside) for axis in self.sweep]
         for step in self.steps():
             given = {name: file for name in step.stage.files if (file := getattr(step.form, name))}
             kept = {name: keep(file, beside=beside) for name, file in given.items()}

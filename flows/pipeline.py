@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,10 +52,13 @@ def paint(
         BatchIncomplete: jobs failed, and the others went on.
         JobRefused, WebUIError, OSError: a job failed, and nothing goes on after it.
     """
-    webui, gallery = WebUI.chosen(webui), Gallery.chosen(gallery)
-    client = webui.get_client()
-    with handing_back():
-        items = unless_away(client, preflight, jobs, client, gallery)
+    with ThreadPoolExecutor() as beside:  # each block is a call to Prefect, and this one is needed last
+        reading = beside.submit(copy_context().run, Gallery.chosen, gallery)
+        webui = WebUI.chosen(webui)
+        client = webui.get_client()
+        with handing_back():
+            items = unless_away(client, preflight, jobs, client, reading.result)
+    gallery = reading.result()
     refused = [str(item.error) for item in items if item.error]
     if refused and not tolerant:
         raise JobRefused(f"{webui.base_url} would have painted something else: {'; '.join(refused)}")
@@ -77,9 +81,9 @@ def paint(
             forget_request(run.id)
             pipeline.wait_until_published()
             pipeline.progress.flush()
-            report(name, items, pipeline.timings)
+            drawn = report(name, items, pipeline.timings, gallery)
 
-    failed = [(item.job.name, item.error) for item in items if item.error is not None]
+    failed = [(item.job.title, item.error) for item in items if item.error is not None]
     if failed and not tolerant:
         raise failed[0][1]
     if failed:
@@ -88,7 +92,7 @@ def paint(
             f"{len(failed)} of {len(items)} jobs failed, the others are in the gallery. Retry repeats only what is "
             "missing. " + "; ".join(f"{job}: {error}" for job, error in failed[:20])
         )
-    return [published for item in items for _, published in sorted(item.published.items())]
+    return [*(published for item in items for _, published in sorted(item.published.items())), *drawn]
 
 
 @dataclass
@@ -163,7 +167,7 @@ class Pipeline:
                 item.published[picture.index] = published.result()
             except Exception as error:
                 item.error = item.error or error
-                get_run_logger().error("%s: %s", item.job.name, error)
+                get_run_logger().error("%s: %s", item.job.title, error)
 
     def _is_wanted(self, stage: Stage[Any]) -> bool:
         """Whether an item has the stage and has not failed before it."""
@@ -188,7 +192,7 @@ class Pipeline:
                 if (step := item.step(stage)) is None or not (requests := item.requests(step)):
                     continue
                 # With the job's name, where there are several to tell apart.
-                about = {"job": item.job.name if len(self._items) > 1 else "", "templates": item.job.templates}
+                about = {"job": item.job.title if len(self._items) > 1 else "", "templates": item.job.templates}
                 checkpoint = item.checkpoint(step)
                 group = groups.setdefault(checkpoint.file if checkpoint else "", Group(checkpoint))
                 group.requests += [(item, request.model_copy(update=about)) for request in requests]
@@ -235,7 +239,7 @@ class Pipeline:
                 pictures = []
         for picture in pictures:
             if item.steps[-1].stage is stage and picture.index not in item.published:
-                published = self._publisher.put(picture, job=item.job.name, key=item.key)
+                published = self._publisher.put(picture, job=item.job.name, key=item.key, cell=item.job.cell)
                 self._publishing.append((item, picture, published))
         return pictures
 
@@ -251,7 +255,7 @@ class Pipeline:
                 raise
             for item in items:
                 item.error = item.error or error
-            get_run_logger().error("%s failed: %s", ", ".join(dict.fromkeys(one.job.name for one in items)), error)
+            get_run_logger().error("%s failed: %s", ", ".join(dict.fromkeys(one.job.title for one in items)), error)
 
     @contextmanager
     def _watched(self, stage: Stage[Any], pictures: int) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""What a run made, for its page in the Prefect UI: a contact sheet, and tables."""
+"""What a run made: the grids of its sweeps, and for its page in the Prefect UI a contact sheet and tables."""
 
 from __future__ import annotations
 
 import base64
 import io
+import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,19 +15,26 @@ from PIL import Image
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from blocks.gallery import Gallery
 from tasks.publish import Published
 from tasks.stage import Item
+from tasks.status import due_at, this_run
+from variations.grid import grids
 
 THUMBNAIL = 192  # pixels a side
 COLUMNS = 3  # what fits beside the panel of a Prefect page
 SHEET = 48  # thumbnails in one contact sheet: about 10 KB each, and Prefect's database holds them
 
 
-def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]]) -> None:
-    """Write the artifacts of a run; one that can't be written is logged, and changes nothing in how the run ends."""
+def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]], gallery: Gallery) -> list[Published]:
+    """Write the grids into the gallery, and the artifacts of a run; returns where the grids are. What can't be written
+    is logged, and changes nothing in how the run ends.
+    """
+    drawn: list[Published] = []
     try:
+        drawn = publish_grids(items, gallery)
         create_markdown_artifact(
-            contact_sheet(name, items),
+            contact_sheet(name, items, drawn),
             key="contact-sheet",
             description=f"{sum(len(item.published) for item in items)} pictures of {name}",
         )
@@ -37,12 +45,35 @@ def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]]) -> N
             create_table_artifact(rows, key="batch", description=f"{len(items)} jobs of {name}")
     except Exception as error:
         get_run_logger().warning("what the run made could not be listed in Prefect: %s", error)
+    return drawn
+
+
+def publish_grids(items: Sequence[Item], gallery: Gallery) -> list[Published]:
+    """The grids of the sweeps, of each cell its first picture; none of a sweep that lacks a cell, until Retry."""
+    found = []
+    for name in dict.fromkeys(item.job.name for item in items if item.job.cell):
+        cells = {item.job.title: item for item in reversed(items) if item.job.cell and item.job.name == name}
+        made = [(item.job.cell, file) for item in reversed(cells.values()) if (file := file_of(item))]
+        if len(made) < len(cells):
+            get_run_logger().warning("%s: no grid, because not all of its pictures are here", name)
+            continue
+        about = {"flow_run": str(this_run().id), "cells": [{"cell": cell, "path": str(file)} for cell, file in made]}
+        for z, image in grids(made).items():
+            seed = min(item.published[1].seed for item in cells.values())
+            fields = {"date": f"{due_at():%Y-%m-%d}", "time": f"{due_at():%H-%M-%S}", "job": name, "seed": seed}
+            fields |= {"stage": f"grid {z}", "index": "grid", "checkpoint": "grid", "run": str(this_run().id)[:8]}
+            encoded = io.BytesIO()
+            image.save(encoded, "PNG")
+            path = gallery.put(f"{gallery.name(**fields)}.png", encoded.getvalue())
+            gallery.put_beside(path, json.dumps(about, indent=1).encode())
+            found.append(Published(path=path, seed=seed, stage="grid", note=z))
+    return found
 
 
 def row(item: Item) -> dict[str, Any]:
     """An item's line in the batch's table."""
     return {
-        "job": item.job.name,
+        "job": item.job.title,
         "checkpoint": item.job.checkpoint,
         "pictures": len(item.published),
         "half-way": half_way(item),
@@ -57,33 +88,43 @@ def half_way(item: Item) -> str:
     return ", ".join(f"{count} after {stage}" for stage, count in Counter(one.stage for one in left).items())
 
 
-def contact_sheet(name: str, items: Sequence[Item]) -> str:
-    """Thumbnails, seeds and where each picture is, as markdown; then what is half-way."""
+def contact_sheet(name: str, items: Sequence[Item], drawn: Sequence[Published]) -> str:
+    """Grids, thumbnails, seeds and where each picture is, as markdown; then what is half-way."""
     published = [(item, one) for item in items for _, one in sorted(item.published.items())]
     cells = [
-        f"![{one.path}]({_thumbnail(item, one)})<br>seed {one.seed}" + (f"<br>{one.note}" if one.note else "")
+        f"![{one.path}]({thumbnail(file_of(item, one.index))})<br>seed {one.seed}{one.note and f'<br>{one.note}'}"
         for item, one in published[:SHEET]
     ]
     width = min(COLUMNS, max(1, len(cells)))
     rows = [cells[start : start + width] for start in range(0, len(cells), width)]
-    sheet = [f"# {name}", "", "|" + " |" * width, "|" + "---|" * width]
+    sheet = [f"# {name}", "", *(f"![{one.path}]({thumbnail(Path(one.path), 4 * THUMBNAIL)})\n" for one in drawn)]
+    sheet += ["|" + " |" * width, "|" + "---|" * width]
     sheet += ["| " + " | ".join(row + [""] * (width - len(row))) + " |" for row in rows]
     if len(published) > SHEET:
         sheet.append(f"\n… and {len(published) - SHEET} more.")
-    links = [Path(one.path).as_uri() if Path(one.path).is_absolute() else one.path for _, one in published]
-    sheet += ["", *(f"- [{one.path}]({to}) · seed {one.seed}" for (_, one), to in zip(published, links, strict=True))]
-    sheet += [f"- {item.job.name} is not finished: {left}" for item in items if (left := half_way(item))]
+    every = [*drawn, *(one for _, one in published)]
+    links = [Path(one.path).as_uri() if Path(one.path).is_absolute() else one.path for one in every]
+    sheet += ["", *(f"- [{one.path}]({to}) · seed {one.seed}" for one, to in zip(every, links, strict=True))]
+    sheet += [f"- {item.job.title} is not finished: {left}" for item in items if (left := half_way(item))]
     return "\n".join(sheet)
 
 
-def _thumbnail(item: Item, published: Published) -> str:
-    """Of the picture as this run keeps it, else as it is in the gallery; empty where neither can be read."""
-    paths = [one.path for one in item.pictures if one.index == published.index] + [published.path]
-    for path in paths:
-        with suppress(OSError), Image.open(path) as image:
-            small = image.convert("RGB")
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            encoded = io.BytesIO()
-            small.save(encoded, "JPEG", quality=80)
-            return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
+def file_of(item: Item, index: int = 1) -> Path | None:
+    """A published picture as this run keeps it, else as it is in the gallery; None where there is neither."""
+    if index not in item.published:
+        return None
+    paths = [*(one.path for one in item.pictures if one.index == index), item.published[index].path]
+    return next((Path(path) for path in paths if Path(path).is_file()), None)
+
+
+def thumbnail(file: Path | None, side: int = THUMBNAIL) -> str:
+    """A picture as a small JPEG's data URI; empty where it can't be read."""
+    if file is None:
+        return ""
+    with suppress(OSError), Image.open(file) as image:
+        small = image.convert("RGB")
+        small.thumbnail((side, side))
+        encoded = io.BytesIO()
+        small.save(encoded, "JPEG", quality=80)
+        return "data:image/jpeg;base64," + base64.b64encode(encoded.getvalue()).decode()
     return ""

@@ -166,9 +166,9 @@ class Exchange:
         if not self._turn.leaving.is_set():
             with suppress(WebUIError):
                 state = self._turn.look()
-        stopped = not state.running and state
+        over = not state.running
         said = f"{self.request.title} was %s at the WebUI; the half-denoised picture that came back is dropped"
-        if self.job.interrupted or (stopped and stopped.interrupted):
+        if self.job.interrupted or (over and state.interrupted):
             raise Interrupted(f"{said % 'interrupted'}. To stop a job for good, cancel its run in Prefect")
-        if self.job.skipped or (stopped and stopped.skipped):
+        if self.job.skipped or (over and state.skipped):
             raise Skipped(f"{said % 'skipped'}. Retry, or queue the job again, if you want it after all")

@@ -16,13 +16,12 @@ from store.settings import settings
 API = "PREFECT_API_URL"
 
 SERVER = {
-    # By default the server writes each task's events in a transaction of their own, 20 ms per task on the core that
-    # also hands out the next run. Collected for up to a second, a group costs as much as one event.
+    # By default each task's events are a transaction of their own, 20 ms per task on the core that also hands out the
+    # next run. Collected for up to a second, a group costs as much as one event.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-    # Prefect's clients ask for the last minute's events when they subscribe. The process that watches a retried run
-    # for its cancellation would get the cancellation of the attempt before, and end it. What a subscriber misses
-    # while it connects, the worker finds by looking at the runs (worker/recovery.py).
+    # Clients ask for the last minute's events when they subscribe: the watcher of a retried run would get the
+    # cancellation before, and end it. What it misses meanwhile, the worker finds in the runs (worker/recovery.py).
     "PREFECT_SERVER_EVENTS_MAXIMUM_WEBSOCKET_BACKFILL": "PT0S",
     # Deleting a run leaves its logs and artifacts; "orphans" removes them once a day. "events" is Prefect's default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
@@ -91,17 +90,15 @@ def use(variables: dict[str, str]) -> None:
 def configured_api(say: Callable[[str], None]) -> str | None:
     """The address of the API that the user chose; None: there is none.
 
-    The environment variable comes first, then whatever else Prefect reads: the active profile (``prefect config set``,
-    ``prefect cloud login``), ``.env``, ``prefect.toml``; ``say`` is told which. The address is put into the environment
-    for our children; a key or a password stays where Prefect reads it.
+    The environment variable comes first, then whatever else Prefect reads (profile, ``.env``, ``prefect.toml``), which
+    ``say`` is told. It is put into the environment for our children; a key or a password stays where Prefect reads it.
     """
     if os.environ.get(API):
         return os.environ[API]
     from prefect.context import get_settings_context
 
     context = get_settings_context()
-    url = context.settings.api.url
-    if url:
+    if url := context.settings.api.url:
         say(f"Prefect: {url}, from Prefect's own settings (profile {context.profile.name!r}, .env or prefect.toml)")
         use({API: url})
     return url

@@ -17,13 +17,7 @@ Say = Callable[[str], None]
 
 
 class Part:
-    """A module of this Python, run as a child process.
-
-    Args:
-        name: what a person calls it.
-        module: the module and its arguments.
-        log: the file for what it prints.
-    """
+    """A module of this Python with its arguments, run as a child process that a person calls ``name``."""
 
     def __init__(self, name: str, module: list[str], log: Path) -> None:
         self.name = name

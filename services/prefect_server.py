@@ -3,14 +3,12 @@
 The first takes requests of programs and of the server's own pages only (services/origin.py). The second is for writes:
 
 - SQLite refuses a transaction that read before another one wrote. Prefect answers that with 503, and its client sleeps
-  2 s before it asks again, then 4 s, while the GPU waits. Such a request is given to the server again after
-  milliseconds; the transaction was rolled back, so it is the same as if the client had sent it twice.
-- Prefect stores values that it cannot write into an answer (half a surrogate pair, an integer of more than 64 bits):
-  it then answers each request that lists the run with 500, the worker's polls among them, until somebody deletes the
-  run. They are refused with 422.
+  2 s, then 4 s, while the GPU waits. Here the request is repeated after milliseconds; its transaction was rolled back.
+- Prefect stores values that it cannot write into an answer (half a surrogate pair, an integer of more than 64 bits).
+  Each list with that run is a 500, the worker's polls among them, until somebody deletes it. They are answered 422.
 
-When the server has started, its objects are exempted from Python's garbage collector, which otherwise stops the server
-for a second each time it looks through all of them.
+Once the server has started, its objects are exempted from Python's garbage collector, which otherwise stops it for a
+second each time it looks through all of them.
 """
 
 from __future__ import annotations
@@ -31,10 +29,7 @@ from services.origin import OwnPagesOnly
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between the tries
 LOCKED = 503  # Prefect's status for "database is locked"
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
-NOT_RETURNABLE = (
-    "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take that value out of the "
-    "request and send it again."
-)
+NOT_RETURNABLE = "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take it out."
 
 
 class WriteMiddleware:

@@ -25,9 +25,8 @@ class ChildDied(RuntimeError):
 class Child:
     """One process, its log, and its group.
 
-    It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we stop the parts in order.
-    A SIGINT that is ignored here would be ignored there for good (Prefect's worker then never ends): whoever starts
-    children must have a handler for it, which exec turns into the default.
+    It gets a session of its own, so that a Ctrl-C in the terminal reaches only us and we stop the parts in order. A
+    SIGINT that is ignored here would be ignored there for good (Prefect's worker then never ends): it gets a handler.
     """
 
     def __init__(self, name: str, command: Sequence[str], *, log: Path, env: Mapping[str, str]) -> None:
@@ -78,9 +77,8 @@ class Child:
         """Whether it, or a child of its, has the TCP port."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            for one in [process, *process.children(recursive=True)]:
-                if any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in one.net_connections("tcp")):
-                    return True
+            found = [c for one in [process, *process.children(recursive=True)] for c in one.net_connections("tcp")]
+            return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
         return False
 
     def wait_until(self, ready: Callable[[], bool], within: float) -> None:
@@ -124,11 +122,8 @@ class Child:
 
 
 def appending_to(log: Path, command: str) -> str:
-    """The command line, run by a shell that appends its output to ``log`` and then becomes it.
-
-    A pipe to the process that started it would break when that dies, and rich, which prints Prefect's log lines, ends
-    the program then.
-    """
+    """The command line, run by a shell that appends its output to ``log`` and then becomes it. A pipe to the process
+    that started it would break when that dies, and rich, which prints Prefect's log lines, ends the program then."""
     log.parent.mkdir(parents=True, exist_ok=True)
     return shlex.join(["sh", "-c", f"exec {command} >>{shlex.quote(str(log))} 2>&1"])
 

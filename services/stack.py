@@ -25,9 +25,7 @@ from store.settings import settings
 SERVER_PORT = 4200  # Prefect's own
 WEBUI_PORT = 7861  # beside a real WebUI's 7860
 PORT_TRIES = 5  # another program may take a port between our look and the start on it
-SERVER_READY = 120.0  # seconds; the first start creates the database
-WEBUI_READY = 60.0
-WORKER_READY = 60.0
+READY_WITHIN = 120.0  # seconds; the server's first start creates the database
 CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to end
 READY_LINE = "darkroom worker: ready"
 
@@ -36,7 +34,6 @@ READY_LINE = "darkroom worker: ready"
 class Addresses:
     """Where the parts of a running stack are; kept in ``.darkroom/up.json``."""
 
-    pid: int
     api_url: str = ""
     own_server: bool = False  # whether the Prefect server is one of the parts
     webui_url: str = ""
@@ -51,12 +48,10 @@ class AlreadyUp(RuntimeError):
 
 def running() -> Addresses | None:
     """The stack that is up for this project; None when there is none."""
-    lock = _take_lock()
-    if lock is not None:
+    if (lock := _take_lock()) is not None:
         lock.release()
         return None
-    found = last_addresses()
-    return None if found is None or found.closing else found
+    return found if (found := last_addresses()) and not found.closing else None
 
 
 def last_addresses() -> Addresses | None:
@@ -72,8 +67,7 @@ def find_prefect(say: Say) -> str | None:
 
     ``PREFECT_API_URL`` comes first, then a running ``darkroom up``, then what else Prefect reads (its profile, files).
     """
-    up = None if os.environ.get(API) else running()
-    if up is not None:
+    if not os.environ.get(API) and (up := running()):
         use(own_prefect(up.api_url) if up.own_server else {API: up.api_url})
     elif configured_api(say) is None:
         return None
@@ -82,16 +76,13 @@ def find_prefect(say: Say) -> str | None:
 
 
 class Stack:
-    """Starts what is missing, keeps it alive, and stops it again; a context manager.
-
-    Args:
-        say: called with a line for each thing that a person should know.
-    """
+    """Starts what is missing, keeps it alive, and stops it again; a context manager. ``say`` is told what a person
+    should know, a line at a time."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self.parts: list[Part] = []
-        self.addresses = Addresses(os.getpid())
+        self.addresses = Addresses()
         self._lock: Held | None = None
 
     def __enter__(self) -> Stack:
@@ -138,7 +129,7 @@ class Stack:
             self._on_free_port("the embedded WebUI", WEBUI_PORT, self._start_webui)
             bootstrap(self.addresses.webui_url, say=self._say)
         # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
-        self._start("the worker", ["cli.app", "worker"], "worker.log", _wrote(READY_LINE), WORKER_READY)
+        self._start("the worker", ["cli.app", "worker"], "worker.log", lambda child: READY_LINE in child.since_start())
         self._say(f"worker: waiting for runs in the pool {POOL}")
 
     def _ask_webui(self) -> None:
@@ -168,7 +159,7 @@ class Stack:
                 self.parts.pop()
 
     def _start_public_server(self, public: str) -> None:
-        """The server for other machines; behind ``https`` a program on this one that passes requests on to it.
+        """The server for other machines; of ``https``, a program on this one takes care and passes requests on.
 
         Raises:
             ValueError: it has no password, or its port is taken: under another, nobody would find it.
@@ -181,7 +172,7 @@ class Stack:
         plain = public.startswith("http:")
         port = (urlsplit(public).port or 80) if plain else SERVER_PORT
         if free_port(port) != port:
-            raise ValueError(f"DARKROOM_PUBLIC_ADDRESS is {public}, and another program has the port {port}: end it")
+            raise ValueError(f"DARKROOM_PUBLIC_ADDRESS={public}: the port {port} cannot be had. Which program has it?")
         self._start_server(port, "0.0.0.0" if plain else "127.0.0.1")
 
     def _start_server(self, port: int, host: str = "127.0.0.1") -> None:
@@ -189,19 +180,19 @@ class Stack:
         use(own_prefect(url))
         # It listens once it has started. Not a request: another program that took the port would answer as well.
         ready = partial(Child.listens_on, port=port)
-        self._start("the Prefect server", server_on(port, host), "prefect-server.log", ready, SERVER_READY)
+        self._start("the Prefect server", server_on(port, host), "prefect-server.log", ready)
 
     def _start_webui(self, port: int) -> None:
         url = f"http://127.0.0.1:{port}"
         module = ["webui.embedded", "--port", str(port), "--folder", str(settings().home / "webui")]
-        self._start("the embedded WebUI", module, "webui.log", _wrote(url), WEBUI_READY)
+        self._start("the embedded WebUI", module, "webui.log", lambda child: url in child.since_start())
         self.addresses.webui_url = self.addresses.embedded = url
 
-    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool], within: float) -> None:
+    def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
         self.parts.append(Part(name, module, settings().home / "logs" / log))
         self._write()
         child = self.parts[-1].child
-        child.wait_until(lambda: ready(child), within)
+        child.wait_until(lambda: ready(child), READY_WITHIN)
 
     def watch(self, stop: threading.Event) -> None:
         """Keep the parts alive until ``stop`` is set."""
@@ -231,14 +222,10 @@ class Stack:
             self._lock = None
 
     def _write(self) -> None:
-        pids = [part.child.pid for part in self.parts]
         with contextlib.suppress(psutil.NoSuchProcess):
-            self.addresses.processes = [(pid, psutil.Process(pid).create_time()) for pid in pids]
+            processes = [psutil.Process(part.child.pid) for part in self.parts]
+            self.addresses.processes = [(process.pid, process.create_time()) for process in processes]
         write_whole(_record(), json.dumps(asdict(self.addresses)).encode())
-
-
-def _wrote(text: str) -> Callable[[Child], bool]:
-    return lambda child: text in child.since_start()
 
 
 def server_on(port: int, host: str = "127.0.0.1") -> list[str]:
@@ -266,9 +253,8 @@ def _end_left_over(before: Addresses | None, say: Say) -> None:
             if abs(process.create_time() - created) < 1:  # else the pid was given to another process
                 say(f"ending process {pid}, left by a darkroom that was killed")
                 left += [process, *process.children(recursive=True)]
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in psutil.wait_procs(left, timeout=10)[1]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    for stop in (psutil.Process.terminate, psutil.Process.kill):
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                stop(process)
+        left = psutil.wait_procs(left, timeout=10)[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -38,11 +38,14 @@ class LookedUp(BaseModel):
 
 
 @task(name="preflight", task_run_name="preflight", cache_policy=NO_CACHE, persist_result=False, **RETRYING)
-def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> list[Item]:
+def preflight(jobs: Sequence[Job], client: WebUIClient, gallery_read: Callable[[], Gallery]) -> list[Item]:
     """The jobs as items, with the WebUI's checkpoints and the pictures that they start from.
 
     Only what is still to be painted is looked up; where that is nothing, the WebUI need not be there. An item whose
     job can't run has its ``error``, a JobRefused that names all that is wrong.
+
+    Args:
+        gallery_read: gives the gallery, which may still be on its way from Prefect while the WebUI is asked.
 
     Raises:
         OSError: the pictures could not be written; says which folder it is, and what to do.
@@ -75,6 +78,7 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, gallery: Gallery) -> lis
                 f"{note.parent} cannot be written, where the pictures would go: {error}. Make room or mend the "
                 "folder, then Retry; nothing was painted"
             ) from error
+    gallery = gallery_read()
     if unpublished:
         gallery.check_writable()
     publisher = Publisher(gallery, run=run, started=due_at(), webui=client.base_url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -46,22 +47,24 @@ class Publisher:
         self.gallery, self._run, self._started, self._webui = gallery, run, started, webui
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="publish")
 
-    def put(self, picture: Picture, *, job: str, key: str) -> Future[Published]:
-        """Have a picture published; ``job`` is its job's name, ``key`` what tells that from the run's other jobs."""
-        return self._thread.submit(self._put, picture, job, key)
+    def put(self, picture: Picture, *, job: str, key: str, cell: dict[str, str] | None = None) -> Future[Published]:
+        """Have a picture published; ``job`` is its job's name, ``key`` what tells that from the run's other jobs, and
+        ``cell`` the value of each axis, where it is of a sweep."""
+        return self._thread.submit(self._put, picture, job, key, cell or {})
 
     def close(self) -> None:
         """Wait until everything is published."""
         self._thread.shutdown()
 
-    def _put(self, picture: Picture, job: str, key: str) -> Published:
+    def _put(self, picture: Picture, job: str, key: str, cell: dict[str, str]) -> Published:
         when = {"date": f"{self._started:%Y-%m-%d}", "time": f"{self._started:%H-%M-%S}", "run": self._run[:8]}
         own = {"job": job, "index": f"{picture.index:04}", "checkpoint": picture.checkpoint or "unknown"}
         name = self.gallery.name(**picture.model_dump() | when | own)
+        name += re.sub("[^A-Za-z0-9.]+", "-", "-".join(["", *cell.values()]))[:40].rstrip("-.")
         try:
             history = json.loads(picture.sidecar.read_bytes())
             path = self.gallery.put(f"{name}.png", picture.read())
-            about = {"flow_run": self._run, "job": job, "webui": self._webui}
+            about = {"flow_run": self._run, "job": job, "webui": self._webui, "cell": cell}
             self.gallery.put_beside(path, json.dumps(history | about, indent=1).encode())
         except OSError as error:
             raise NotPublished(

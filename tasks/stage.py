@@ -51,12 +51,16 @@ class Job(Protocol):
     batch_size: int
     init_images: list[str]
     templates: dict[str, str]
+    cell: dict[str, str]
 
     @classmethod
     def stages(cls) -> tuple[Stage[Any], ...]: ...
 
     @property
     def total(self) -> int: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def files(self) -> list[str]: ...

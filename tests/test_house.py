@@ -21,11 +21,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 900,  # without webui/embedded
     "store": 400,
-    "variations": 450,
-    "gpu": 1240,
+    "variations": 500,
+    "gpu": 1250,
     "pictures": 420,
-    "blocks": 400,
-    "tasks": 1500,
+    "blocks": 405,
+    "tasks": 1520,
     "flows": 1275,
     "deployments": 400,
     "services": 770,

@@ -1,8 +1,9 @@
 """A file of many jobs as the JSON of each: YAML, JSONL or CSV.
 
-YAML is a list of jobs, or ``{defaults: …, jobs: […]}`` where each job is laid over the defaults. JSONL has a job in
-each line. CSV has a header of dotted fields, such as ``name,checkpoint,txt2img.prompt,txt2img.steps``; empty cells
-are left out.
+YAML is a list of jobs, or ``{defaults: …, jobs: […]}`` where each job is laid over the defaults; ``jobs: lines.txt``
+takes them from a file beside it, one of those that follow. JSONL has a job in each line. CSV has a header of dotted
+fields, such as ``name,checkpoint,txt2img.prompt,txt2img.steps``; empty cells are left out. Text has a prompt in each
+line, but for empty ones and those that begin with #.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def read_jobs(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: it holds no jobs; says what is wrong.
     """
-    jobs = _lines(path) if is_table(path) else _listed(read_yaml(path))
+    jobs = _lines(path) if is_table(path) else _listed(read_yaml(path), path.parent)
     if not jobs or not all(isinstance(job, dict) for job in jobs):
         raise ValueError(f"{path} holds no list of jobs; such a file ends with .yaml, .jsonl or .csv")
     return jobs
@@ -51,22 +52,26 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix.lower() == ".csv":
             return [_nested(line) for line in csv.DictReader(lines)]
+        if path.suffix.lower() == ".txt":
+            prompts = [line.strip() for line in lines if line.strip() and line[0] != "#"]
+            return [{"txt2img": {"prompt": prompt}} for prompt in prompts]
         return [json.loads(line) for line in lines if line.strip()]
     except (ValueError, csv.Error, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _listed(content: Any) -> list[Any]:
+def _listed(content: Any, folder: Path) -> list[Any]:
     if isinstance(content, dict):
-        defaults, jobs = content.get("defaults") or {}, content.get("jobs")
-        return [laid_over(defaults, job) for job in jobs] if isinstance(jobs, list) else []
+        defaults, jobs = content.get("defaults") or {}, content.get("jobs") or []
+        if isinstance(jobs, str):
+            jobs = _lines(folder / jobs)
+        return [_laid_over(defaults, job) for job in jobs] if isinstance(jobs, list) else []
     return content if isinstance(content, list) else []
 
 
-def laid_over(below: Any, above: Any) -> Any:
-    """``above`` with what only ``below`` has, at every depth."""
+def _laid_over(below: Any, above: Any) -> Any:
     if isinstance(below, dict) and isinstance(above, dict):
-        return below | {key: laid_over(below.get(key), value) for key, value in above.items()}
+        return below | {key: _laid_over(below.get(key), value) for key, value in above.items()}
     return above
 
 

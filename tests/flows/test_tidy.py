@@ -25,7 +25,8 @@ from prefect.states import Completed, Failed, Scheduled
 
 import flows.tidy
 from flows.generate import generate
-from flows.tidy import FILES, GIVEN, Old, every, old_files, remove_one, tidy
+from flows.tidy import every, remove_one, seen, tidy
+from pictures.old import FILES, GIVEN, Old, old_files
 from store.inputs import place, put
 from store.settings import settings as darkroom
 
@@ -188,7 +189,7 @@ def test_nothing_that_is_needed_is_ever_listed(
     before = NOW - timedelta(days=30)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(darkroom(), "home", Path(folder))
-        patch.setattr(flows.tidy, "RESULTS", Path(folder) / "results")
+        results = Path(folder) / "results"
         for name, days in ages.items():
             written(place(name), days, text(jobs.get(name, set())).encode())
         known, needed, named = {}, set(), set(saved)
@@ -198,11 +199,11 @@ def test_nothing_that_is_needed_is_ever_listed(
                 run.state = State(type=state, timestamp=NOW - timedelta(days=days))
             known[str(run.id)] = run
             written(darkroom().runs / str(run.id) / "picture.png", 400)
-            written(flows.tidy.RESULTS / f"{run.id}-files", 400, text(in_results).encode())
+            written(results / f"{run.id}-inputs", 400, text(in_results).encode())
             if run.state is None or not run.state.is_final() or days < 30:
                 needed.add(str(run.id))
                 named |= given_files | in_results
-        found = old_files(known, [text(saved)], before)
+        found = old_files({run: seen(one) for run, one in known.items()}, results, [text(saved)], before)
     named |= {name for jobs_file in jobs if jobs_file in named or ages[jobs_file] < 30 for name in jobs[jobs_file]}
     # A file of jobs that is named only by another file of jobs cannot be: a job takes pictures.
     assert {old.name for old in found if old.kind == FILES} == known.keys() - needed

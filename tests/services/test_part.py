@@ -72,8 +72,8 @@ def test_a_part_that_the_system_cannot_start_leaves_the_others_alone(
 ) -> None:
     said: list[str] = []
     one = stack.Stack(said.append)
-    one._start("the part", [module, "0"], "log", _serves, 30)
-    one._start("the other", [module, "0"], "other", _serves, 30)
+    one._start("the part", [module, "0"], "log", _serves)
+    one._start("the other", [module, "0"], "other", _serves)
     try:
         one.parts[0].child.kill()
         monkeypatch.setattr(parts, "FIRST_PAUSE", 0.0)
@@ -110,7 +110,7 @@ def test_a_port_that_another_program_takes_first_is_left_to_it(
         monkeypatch.setattr(stack, "free_port", lambda port: looks.pop() if looks else real(port))
         try:
             one._on_free_port(
-                "the part", taken, lambda port: one._start("the part", [module, str(port)], "log", _serves, 30)
+                "the part", taken, lambda port: one._start("the part", [module, str(port)], "log", _serves)
             )
             assert len(one.parts) == 1
             assert one.parts[0].child.alive

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,11 @@ import requests
 import uvicorn
 
 from services import prefect_server
+from services.environment import SERVER
 from services.prefect_server import PAUSES, WriteMiddleware
+from services.process import Child
+from services.stack import server_on
+from tests.servers import Prefect, free_port, until
 
 PATIENCE = 30
 
@@ -112,3 +118,22 @@ def test_every_other_body_is_passed_on(prefect: tuple[str, Refusing], body: byte
     url, refusing = prefect
     assert requests.post(url, data=body, timeout=PATIENCE).status_code == 201
     assert refusing.bodies == [body]
+
+
+def test_the_artifacts_of_a_deleted_run_go(tmp_path: Path) -> None:
+    """Prefect 3.8.8 keeps them for ever by default."""
+    port = free_port()
+    prefect = Prefect(f"http://127.0.0.1:{port}/api", tmp_path)
+    often = prefect.environment(**SERVER, PREFECT_SERVER_SERVICES_DB_VACUUM_ORPHAN_CLEANUP_LOOP_SECONDS="1")
+    server = Child("server", [sys.executable, "-m", *server_on(port)], log=tmp_path / "log", env=often)
+    try:
+        server.wait_until(lambda: server.listens_on(port), 120)
+        flow = prefect.call("POST", "/flows/", {"name": "any"})["id"]
+        kept, deleted = (prefect.call("POST", "/flow_runs/", {"flow_id": flow})["id"] for _ in range(2))
+        for run in (kept, deleted):
+            prefect.call("POST", "/artifacts/", {"key": "sheet", "data": "x", "flow_run_id": run})
+        prefect.call("DELETE", f"/flow_runs/{deleted}")
+        until("one is left", lambda: len(prefect.call("POST", "/artifacts/filter", {})) == 1)
+        assert prefect.call("POST", "/artifacts/filter", {})[0]["flow_run_id"] == kept
+    finally:
+        server.stop()

@@ -250,7 +250,9 @@ def checked(client: WebUIClient, folder: Path, size: tuple[int, int], **stages: 
 
     @flow
     def checking() -> list[Item]:
-        return preflight([GenerationJob.model_validate(fields)], client, Gallery(folder=str(folder / "gallery")))
+        return preflight(
+            [GenerationJob.model_validate(fields)], client, lambda: Gallery(folder=str(folder / "gallery"))
+        )
 
     [item] = checking()
     return item
