@@ -25,7 +25,7 @@ BUDGETS = {
     "gpu": 1250,
     "pictures": 420,
     "blocks": 405,
-    "tasks": 1458,
+    "tasks": 1520,
     "flows": 1275,
     "deployments": 400,
     "services": 770,
