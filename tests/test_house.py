@@ -26,7 +26,7 @@ BUDGETS = {
     "pictures": 350,
     "blocks": 400,
     "tasks": 1620,
-    "flows": 1175,
+    "flows": 1214,
     "deployments": 400,
     "services": 700,
     "worker": 1600,
