@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -133,10 +133,12 @@ def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] =
     from rich.console import Console
 
     from cli.follow import Follower, queue, report
+    from flows.forecast import forecast
 
-    deployment, name, parameters = _queued_as(file)
+    deployment, name, parameters, jobs = _queued_as(file)
     console = Console(soft_wrap=True)  # nothing is wrapped or cut, so that paths can be copied
     with get_client(sync_client=True) as client:
+        say(f"{name}: {forecast(client, jobs)}")
         flow_run = queue(client, deployment, name, parameters)
         watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
         say(watch.format(flow_run.name, f"{ui_url()}/runs/flow-run/{flow_run.id}"))
@@ -148,19 +150,20 @@ def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] =
         return report(ended, None if stops_with_us else ui_url(), console)
 
 
-def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
-    """The deployment, name and parameters of a file of one job or of many; its pictures are in the store by then."""
+def _queued_as(file: Path) -> tuple[str, str, dict[str, Any], Sequence[Any]]:
+    """The deployment, name, parameters and jobs of a file of one job or of many; their files are in the store then."""
     from cli.example import adapt_example
     from deployments.bootstrap import DEPLOYMENT
     from flows.job import read_job
-    from flows.jobfile import holds_many, keep_jobs
+    from flows.jobfile import holds_many, keep_jobs, read_jobs
 
     if holds_many(file):
-        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file), own=True)}
+        kept = keep_jobs(str(file), own=True)
+        return "batch/batch", file.stem, {"name": file.stem, "file": kept}, read_jobs(kept)
     job = read_job(file)
     if file.resolve() == EXAMPLE:
         job = adapt_example(job, say)
-    return DEPLOYMENT, job.name, {"job": job.parameters()}
+    return DEPLOYMENT, job.name, {"job": job.parameters()}, [job]
 
 
 @app.command
