@@ -28,7 +28,7 @@ BUDGETS = {
     "flows": 1260,
     "deployments": 400,
     "services": 700,
-    "backlog": 1250,
+    "backlog": 1270,
     "worker": 1600,
     "cli": 1200,
 }
