@@ -132,6 +132,7 @@ class _Reader:
         passes = self._adetailer(size)
         return {
             "name": name[:80],
+            "wildcards": False,  # the prompt is what was painted
             "checkpoint": model or model_hash,
             "vae": self._modules(modules),
             "upscale": self._upscale(),

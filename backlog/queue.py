@@ -63,7 +63,7 @@ def waiting(client: SyncPrefectClient, offset: int = 0, limit: int = 100) -> lis
     """
     tasks = [as_task(run) for run in in_order(client, offset, limit)]
     estimate = Estimate(client)
-    seconds = sum(estimate.left(one) or 0 for one in running(client)) + estimate.of_others(tasks) * offset
+    seconds = sum(one.eta or 0 for one in _under_way(client, estimate)) + estimate.of_others(tasks) * offset
     for number, task in enumerate(tasks, start=offset + 1):
         task.position = number
         own = estimate.seconds(task)
@@ -74,14 +74,17 @@ def waiting(client: SyncPrefectClient, offset: int = 0, limit: int = 100) -> lis
 
 def running(client: SyncPrefectClient) -> list[Task]:
     """What is under way, with progress and ETA; the longest running first."""
+    return _under_way(client, Estimate(client))
+
+
+def _under_way(client: SyncPrefectClient, estimate: Estimate) -> list[Task]:
     runs = read_runs(client, {"state": {"type": {"any_": UNDER_WAY}}}, FlowRunSort.START_TIME_ASC)
     tasks = [as_task(run) for run in runs]
-    if tasks:
-        progress, estimate = progress_of(client, [task.id for task in tasks]), Estimate(client)
-        for task in tasks:
-            task.progress = progress.get(task.id, 0.0)
-            task.eta = estimate.left(task)
-            task.result_images = result_images(task.id)
+    progress = progress_of(client, [task.id for task in tasks]) if tasks else {}
+    for task in tasks:
+        task.progress = progress.get(task.id, 0.0)
+        task.eta = estimate.left(task)
+        task.result_images = result_images(task.id)
     return tasks
 
 

@@ -1,4 +1,4 @@
-"""``darkroom``: up, run, deploy, worker, webui, plan, notify, check.
+"""``darkroom``: up, run, capture, bookmark, queue, deploy, worker, webui, plan, notify, check.
 
 Prefect is imported inside the commands: its address has to be in the environment before that.
 """
@@ -10,28 +10,25 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated
 
+import yaml
 from cyclopts import App, Parameter
 
+from cli.common import complain, need_prefect, queue_client, say, say_queued
+from cli.queue import queue
 from services.environment import API, ui_url, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
-
-EXAMPLE = PROJECT / "jobs" / "castle.yaml"
 
 app = App(
     name="darkroom",
     help="Queue, schedule and retry Stable Diffusion jobs on your own GPU, with Prefect.",
     version_flags=[],
 )
-
-
-say = partial(print, flush=True)
-complain = partial(print, file=sys.stderr, flush=True)
+app.command(queue)
 
 
 class Stopped(BaseException):
@@ -51,21 +48,6 @@ def _stop_on_signals() -> None:
 
     for one in STOP_SIGNALS:
         signal.signal(one, stop)
-
-
-def _need_prefect(*, deployed: bool = True) -> str:
-    """The API's address. Where there is none, or it lacks what a job needs, the command says so and ends."""
-    from services.stack import find_prefect
-
-    api = find_prefect(say)
-    from cli.check import prefect_findings
-
-    for fine, text in prefect_findings(api):
-        if not fine and (deployed or api is None):
-            complain(text)
-            raise SystemExit(2)
-    assert api is not None, "that is the first problem"
-    return api
 
 
 @app.command
@@ -93,25 +75,36 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
 
 @app.command
 def run(
-    job: Annotated[Path | None, Parameter(help="A file of one job, or of many; without one, the example.")] = None,
+    job: Annotated[
+        Path | None, Parameter(help="A file of one job or many, or a picture to paint again; else the example.")
+    ] = None,
     *,
+    paste: Annotated[bool, Parameter(help="Read an infotext from the standard input.", negative=())] = False,
+    detach: Annotated[bool, Parameter(help="Queue it, and do not watch.", negative=())] = False,
+    priority: Annotated[int, Parameter(help="Lower runs first.", allow_leading_hyphen=True)] = 0,
     start: Annotated[bool, Parameter(help="Start what is missing for the time of the run.")] = False,
     webui: Annotated[str | None, Parameter(help="A WebUI's address, for --start.")] = None,
 ) -> int:
-    """Queue a job, watch it, and print where its pictures are."""
+    """Queue a job, watch it, and print where its pictures are. Ctrl-C leaves it in the queue."""
     from services.stack import AlreadyUp, Stack, running
 
     _stop_on_signals()
     _use_webui(webui)
-    file = job or EXAMPLE
+    given = sys.stdin.read() if paste else job or PROJECT / "jobs" / "castle.yaml"
     try:
-        if start and (os.environ.get(API) or not running()):
-            if not file.is_file():  # before anything is started for it
-                raise ValueError(f"{file}: no such file")
+        if start and not detach and (os.environ.get(API) or not running()):
+            if isinstance(given, Path) and not given.is_file():  # before anything is started for it
+                raise ValueError(f"{given}: no such file")
             with Stack(say) as stack:
-                return _run(file, stops_with_us=stack.addresses.own_server, check=stack.keep_alive)
-        _need_prefect()
-        return _run(file)
+                return _run(given, priority, stops_with_us=stack.addresses.own_server, check=stack.keep_alive)
+        need_prefect()
+        if not detach:
+            return _run(given, priority, leaves=not start)
+        with queue_client() as client:
+            from cli.given import queue_given
+
+            say_queued(queue_given(client, given, priority))
+            return 0
     except (Stopped, KeyboardInterrupt):
         say("stopped")
         return 130
@@ -125,42 +118,73 @@ def _use_webui(url: str | None) -> None:
         os.environ["DARKROOM_WEBUI_URL"] = url
 
 
-def _run(file: Path, *, stops_with_us: bool = False, check: Callable[[], None] = lambda: None) -> int:
-    """Queue the file's job and follow it. ``stops_with_us``: the Prefect server was started for this run, so links into
-    it die with it. ``check`` is called twice a second; what it raises ends the command.
+def _run(
+    given: Path | str,
+    priority: int,
+    *,
+    leaves: bool = False,
+    stops_with_us: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> int:
+    """Queue what was given and follow it. ``leaves``: Ctrl-C leaves it in the queue, else it is cancelled.
+    ``stops_with_us``: the Prefect server was started for this run, so links into it die with it. ``check`` is called
+    twice a second; what it raises ends the command.
     """
     from prefect.client.orchestration import get_client
     from rich.console import Console
 
-    from cli.follow import Follower, queue, report
+    from cli.follow import Follower, report
+    from cli.given import queue_given
 
-    deployment, name, parameters = _queued_as(file)
     console = Console(soft_wrap=True)  # nothing is wrapped or cut, so that paths can be copied
     with get_client(sync_client=True) as client:
-        flow_run = queue(client, deployment, name, parameters)
+        task = queue_given(client, given, priority)
         watch = "queued {}; watch it there while it runs: {}" if stops_with_us else "queued {}: {}"
-        say(watch.format(flow_run.name, f"{ui_url()}/runs/flow-run/{flow_run.id}"))
-        follower = Follower(client, flow_run, console)
+        say(watch.format(task.name, task.link))
+        follower = Follower(client, task.id, console)
         try:
             ended = follower.until_ended(check)
         except Stopped:
+            if leaves:
+                say(f"{task.name} stays in the queue. To cancel it: darkroom queue cancel {task.id}")
+                return 130
             ended = follower.cancel()
-        return report(ended, None if stops_with_us else ui_url(), console)
+        return report(ended, None if stops_with_us else task.link, console)
 
 
-def _queued_as(file: Path) -> tuple[str, str, dict[str, Any]]:
-    """The deployment, name and parameters of a file of one job or of many; its pictures are in the store by then."""
-    from cli.example import adapt_example
-    from deployments.bootstrap import DEPLOYMENT
-    from flows.job import read_job
-    from flows.jobfile import holds_many, keep_jobs
+@app.command
+def capture(picture: Path, to: Annotated[Path | None, Parameter(help="A job file to write.")] = None) -> int:
+    """The job that paints a WebUI's picture again, as YAML; what it can't carry over is said."""
+    from backlog.capture import capture as read
+    from backlog.task import InvalidJob
 
-    if holds_many(file):
-        return "batch/batch", file.stem, {"name": file.stem, "file": keep_jobs(str(file), own=True)}
-    job = read_job(file)
-    if file.resolve() == EXAMPLE:
-        job = adapt_example(job, say)
-    return DEPLOYMENT, job.name, {"job": job.parameters()}
+    try:
+        captured = read(picture, picture.stem)
+    except InvalidJob as error:
+        complain(error)
+        return 2
+    for lost in captured.lost:
+        complain(f"not carried over: {lost}")
+    text = yaml.safe_dump(captured.job.parameters(), sort_keys=False, allow_unicode=True)
+    to.write_text(text) if to else say(text, end="")
+    return 0
+
+
+@app.command
+def bookmark(
+    job: Annotated[str, Parameter(help="A job file, a picture, or the id of a task.")],
+    name: Annotated[str, Parameter(help="Of the saved job: in the Prefect UI it is generate/NAME.")],
+) -> int:
+    """Save a job under a name, to run it again with changes, from the Prefect UI or on a timetable."""
+    with queue_client() as client:
+        from cli.given import save_given
+
+        try:
+            save_given(client, job, name, say)
+        except ValueError as error:
+            complain(error)
+            return 2
+    return 0
 
 
 @app.command
@@ -170,7 +194,7 @@ def deploy(
     remove_leftovers: Annotated[bool, Parameter(help="Delete deployments that prefect.yaml no longer names.")] = False,
 ) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
-    api = _need_prefect(deployed=False)
+    api = need_prefect(deployed=False)
     from deployments.bootstrap import bootstrap
 
     try:
@@ -185,7 +209,7 @@ def deploy(
 @app.command
 def worker() -> int:
     """Run what the pool hands out, and look after what must outlive a run."""
-    _need_prefect()
+    need_prefect()
     # Events wake the worker; polling (seconds) is for what they miss. Runs are taken when they are due, not ahead:
     # one that waits for its time would hold the pool's place.
     use({"PREFECT_WORKER_QUERY_SECONDS": "5"})
@@ -204,7 +228,7 @@ def webui(*, port: Annotated[int, Parameter(help="0 takes a free one.")] = 7861)
 @app.command
 def plan() -> int:
     """What waits in the pool, in the order in which it would start, and why. Changes nothing."""
-    _need_prefect()
+    need_prefect()
     import asyncio
 
     from prefect.client.orchestration import get_client
@@ -234,7 +258,7 @@ def notify(
     if (to is None) != off:
         complain("say where to: darkroom notify --to https://… (or slack-webhook/mine), or stop it: --off")
         return 2
-    _need_prefect()
+    need_prefect()
     from cli.notify import NotSent, send_none, send_notices
 
     try:

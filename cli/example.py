@@ -12,7 +12,10 @@ from typing import Any
 
 from blocks.connection import WebUI
 from flows.job import GenerationJob
+from store.settings import PROJECT
 from webui.errors import WebUIError
+
+EXAMPLE = PROJECT / "jobs" / "castle.yaml"
 
 
 def adapt_example(job: GenerationJob, say: Callable[[str], None]) -> GenerationJob:

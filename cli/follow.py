@@ -36,27 +36,14 @@ ENGINE_LINES = re.compile(r"Finished in state \w+\(|Encountered exception during
 TRACEBACK = "Traceback (most recent call last)"
 
 
-def queue(client: SyncPrefectClient, deployment: str, name: str, parameters: dict[str, Any]) -> FlowRun:
-    """Schedule a flow run with these parameters, now.
-
-    Raises:
-        ValueError: there is no such deployment.
-    """
-    try:
-        found = client.read_deployment_by_name(deployment)
-    except ObjectNotFound:
-        raise ValueError(f"Prefect has no deployment {deployment}: run `darkroom deploy` first") from None
-    return client.create_flow_run_from_deployment(found.id, parameters=parameters, name=name)
-
-
 class Follower:
     """Shows one run until it has ended. On a terminal: a bar per stage and one for the job, with the log above them.
     Elsewhere: the log alone.
     """
 
-    def __init__(self, client: SyncPrefectClient, run: FlowRun, console: Console) -> None:
+    def __init__(self, client: SyncPrefectClient, run: UUID, console: Console) -> None:
         self._client = client
-        self._id: UUID = run.id
+        self._id = run
         self._console = console
         self._bars = Progress(
             TextColumn("{task.description:>10}"),
@@ -188,10 +175,10 @@ def what_to_show(message: str) -> str:
     return "" if ENGINE_LINES.match(message) else message.partition(TRACEBACK)[0].strip()
 
 
-def report(run: FlowRun, ui_url: str | None, console: Console) -> int:
+def report(run: FlowRun, link: str | None, console: Console) -> int:
     """Say how a run ended; returns the exit code: 0 for pictures, 1 for a failure, 130 for a cancel.
 
-    ``ui_url`` is where Prefect's pages are; None where the server stops with this command.
+    ``link`` is the run's page in the Prefect UI; None where the server stops with this command.
     """
     state = run.state
     assert state is not None, "an ended run has a state"
@@ -201,8 +188,8 @@ def report(run: FlowRun, ui_url: str | None, console: Console) -> int:
     if not completed:
         text = f"{run.name}: {state.name}. {what_to_show(state.message or '')}"
         console.print(text, style="red", highlight=False, markup=False)
-    link = f"Prefect: {ui_url}/runs/flow-run/{run.id}"
-    console.print(link if ui_url else "To see the run in Prefect, or to retry it: `make up`", highlight=False)
+    page = f"Prefect: {link}" if link else "To see the run in Prefect, or to retry it: `make up`"
+    console.print(page, highlight=False)
     return 0 if completed else 130 if state.type == StateType.CANCELLED else 1
 
 

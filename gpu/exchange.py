@@ -107,8 +107,8 @@ class Exchange:
         except BaseException as error:
             self._end(error)
         finally:
-            self.job.looked.set()
             self.sent.set()
+            self.job.looked.set()  # also where it failed: the next one waits for that
 
     def _send(self) -> Answer:
         self.job.mark_sent()

@@ -68,12 +68,9 @@ def check_loaded(request: Request, info: ImageInfo, loaded: Sequence[str], clien
     """Whether the WebUI had the checkpoint in memory that the answer names.
 
     A WebUI notes name and hash before it loads for the last time: when somebody selects another model during our load,
-    that one paints, under our name. What it was seen to have loaded tells. No proof against us is what no checkpoint
-    is called (a hash can be stale after a start), and a second model that the request itself names.
-
-    Args:
-        loaded: the hashes of what it was seen to have loaded, while it painted and just after; one that is ours is
-            enough.
+    that one paints, under our name. ``loaded`` tells: the hashes of what it was seen to have in memory while it painted
+    and just after, of which one that is ours is enough. No proof against us is a hash that no checkpoint has (it can be
+    stale after a start), or that of a second model that the request itself names.
 
     Raises:
         WrongCheckpoint: it had only another one.

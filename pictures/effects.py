@@ -1,7 +1,4 @@
-"""What ADetailer or an upscaler made of a picture, as its pixels tell, and the infotext that says so.
-
-Neither answers an infotext of how the picture came to be: that is its input's, with what was done to it.
-"""
+"""What ADetailer or an upscaler made of a picture, by its pixels, and the infotext: its input's, with what was done."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ from webui.errors import WithoutEffect
 from webui.models import ImageInfo
 
 RESIZES = frozenset({"None", "Lanczos", "Nearest", None})  # upscalers that do nothing else
-NOTHING_FOUND = "nothing found, picture unchanged"
 
 
 def of_adetailer(request: Request, info: ImageInfo, painted: Painted, infotext: str) -> tuple[str, str]:
@@ -38,7 +34,7 @@ def of_adetailer(request: Request, info: ImageInfo, painted: Painted, infotext: 
                 f"{request.title}: ADetailer found nothing, and the pass is required. Lower its confidence, choose "
                 "another model, or set `required` to false"
             )
-        return NOTHING_FOUND, text
+        return "nothing found, picture unchanged", text
     if infotexts.parse(text).settings:
         own = {name: one for name, one in said.settings.items() if name.startswith(("ADetailer ", "Lora hashes"))}
         return "", infotexts.extended(text, own)
@@ -57,12 +53,9 @@ def of_upscaler(request: Request, painted: Painted) -> str:
     assert request.init is not None
     before, payload = decoded(request.init.read()), request.payload
     second = payload.get("upscaler_2") if payload.get("extras_upscaler_2_visibility") else None
+    does_more = not RESIZES.issuperset({payload["upscaler_1"], second})
     # A picture of one colour is what Lanczos makes of it, whatever the upscaler.
-    if (
-        not RESIZES.issuperset({payload["upscaler_1"], second})
-        and not is_flat(before)
-        and is_plain_resize(before, painted.image)
-    ):
+    if does_more and not is_flat(before) and is_plain_resize(before, painted.image):
         raise WithoutEffect(
             f"{request.title}: {payload['upscaler_1']} did nothing, the picture was only resized. Is its file in the "
             "WebUI's models folder, and whole? Its console says why it was not loaded"

@@ -64,7 +64,7 @@ class Publisher:
         try:
             history = json.loads(picture.sidecar.read_bytes())
             path = self.gallery.put(f"{name}.png", picture.read())
-            about = {"flow_run": self._run, "job": job, "webui": self._webui, "cell": cell}
+            about = {"flow_run": self._run, "job": job, "webui": self._webui} | ({"cell": cell} if cell else {})
             self.gallery.put_beside(path, json.dumps(history | about, indent=1).encode())
         except OSError as error:
             raise NotPublished(

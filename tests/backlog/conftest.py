@@ -9,6 +9,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from backlog import estimate
 from store.settings import settings
 from tests.servers import Prefect
 
@@ -18,6 +19,7 @@ def client(deployed: Prefect, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncP
     monkeypatch.setattr(settings(), "home", deployed.home)
     monkeypatch.setattr(settings(), "gallery", deployed.home / "gallery")
     with temporary_settings({PREFECT_API_URL: deployed.api}), get_client(sync_client=True) as client:
+        estimate.KEPT.clear()
         while runs := client.read_flow_runs():
             for run in runs:
                 client.delete_flow_run(run.id)

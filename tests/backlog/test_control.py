@@ -12,7 +12,8 @@ from backlog.control import Pause
 from backlog.task import NotFinished, Status
 from deployments.bootstrap import POOL
 from tests.backlog.conftest import Force, job
-from tests.servers import Prefect, paints, until
+from tests.servers import Prefect, paints
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 

@@ -12,8 +12,7 @@ import pytest
 import requests
 import yaml
 
-from cli.app import EXAMPLE
-from cli.example import adapt_example
+from cli.example import EXAMPLE, adapt_example
 from flows.job import read_job
 from store.settings import settings
 from tests.rest import PROJECT, darkroom, environment, left_by
@@ -125,26 +124,25 @@ def test_a_failed_run_says_why_in_a_few_lines_and_is_no_success(deployed: Prefec
     assert "/runs/flow-run/" in done.stdout.splitlines()[-1]
 
 
-def test_ctrl_c_cancels_the_run(deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path) -> None:
-    painter.steps.step_time = 0.5
-    job = small_job(tmp_path, name="cancel-me", txt2img=LONG)
-    try:
-        with deployed.worker():
-            watching = subprocess.Popen(
-                [*DARKROOM, "run", str(job)],
-                env=deployed.environment(),
-                cwd=PROJECT,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            assert watching.stdout is not None
-            until("it runs", lambda: "Running" in watching.stdout.readline())
-            watching.send_signal(signal.SIGINT)
-            output, _ = watching.communicate(timeout=90)
-    finally:
-        painter.steps.step_time = 0.0
+def test_ctrl_c_leaves_the_run_in_the_queue_and_says_how_to_cancel(deployed: Prefect, tmp_path: Path) -> None:
+    watching = subprocess.Popen(
+        [*DARKROOM, "run", str(small_job(tmp_path, name="stays"))],
+        env=deployed.environment(),
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    until("it watches", lambda: "Scheduled" in watching.stdout.readline())
+    watching.send_signal(signal.SIGINT)
+    output, _ = watching.communicate(timeout=90)
     assert watching.returncode == 130
-    assert "Cancelled" in output
+    [said] = [line for line in output.splitlines() if "stays in the queue" in line]
+    run = said.split()[-1]
+    assert deployed.run(run)["state_type"] == "SCHEDULED"
+    done = deployed.darkroom(*said.partition("darkroom ")[2].split())
+    assert (done.returncode, done.stdout) == (0, "stays: cancelled\n"), done.stderr
+    assert deployed.run(run)["state_type"] == "CANCELLED"
 
 
 @pytest.mark.timeout(300)

@@ -46,7 +46,7 @@ class Followed:
 
     def _follow(self) -> None:
         with get_client(sync_client=True) as client:
-            Follower(client, self._run, Console(file=self._output, soft_wrap=True)).until_ended()
+            Follower(client, self._run.id, Console(file=self._output, soft_wrap=True)).until_ended()
 
     def log(self, *messages: str, at: datetime | None = None, task: bool = False) -> None:
         """Lines as a process of the run sends them: in one batch, of the flow or of one of its tasks."""

@@ -141,20 +141,6 @@ def test_a_block_that_is_not_valid_is_named_and_can_be_written_anew(
     assert block(deployed, "webui")["data"]["base_url"] == painter.url
 
 
-def test_a_gallery_that_is_not_valid_is_named_and_all_else_goes_on(deployed: Prefect, deploy: Deploy) -> None:
-    update_block(deployed, "gallery", template=f"{{{SECRET}}}")
-    try:
-        done, checked = deploy(), deployed.darkroom("check")
-        assert (done.returncode, checked.returncode) == (0, 1)
-        for said in (done.stdout, checked.stdout):
-            assert "gallery/default is not valid: Value error, the template may use" in said
-            assert "delete it there, and darkroom deploy writes it anew" in said
-            assert SECRET not in said
-    finally:
-        deployed.call("DELETE", f"/block_documents/{block(deployed, 'gallery')['id']}")
-    assert "block gallery/default: " in deploy().stdout
-
-
 def test_look_ahead_makes_it_two_at_a_time_and_back(deployed: Prefect, deploy: Deploy) -> None:
     for setting, limit in (("1", 2), ("0", 1)):
         assert deploy(DARKROOM_LOOKAHEAD=setting).returncode == 0

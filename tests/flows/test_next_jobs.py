@@ -47,3 +47,14 @@ def test_a_retry_is_no_further_night(server: EmbeddedWebUI, home: Path, file: Pa
     assert [one.seed for one in run.attempt()] == [1, 2]
     assert painted(server) == [2]
     assert [one.seed for one in night(server, home, file).attempt()] == [3, 4]
+
+
+def test_a_retry_knows_its_jobs_whatever_became_of_their_file(server: EmbeddedWebUI, home: Path, file: Path) -> None:
+    run = night(server, home, file, next_jobs=None)
+    arm(server, kind="error", like="out of memory", path="/sdapi/v1/txt2img", contains='"seed": 2,')
+    with pytest.raises(BatchIncomplete):
+        run.attempt()
+    file.unlink()
+    server.requests.clear()
+    assert [one.seed for one in run.attempt()] == [1, 2, 3, 4, 5]
+    assert painted(server) == [2]

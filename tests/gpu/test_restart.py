@@ -37,7 +37,7 @@ def started(home: Path, tmp_path: Path) -> Iterator[Callable[..., WebUIClient]]:
         processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         assert processes[-1].stdout
         line = next(line for line in processes[-1].stdout if "http://" in line)
-        return WebUIClient("http://" + line.split("http://")[1].strip(), timeouts=Timeouts(generation=1))
+        return WebUIClient("http://" + line.split("http://")[1].strip())
 
     yield start
     for process in processes:
@@ -70,14 +70,18 @@ def test_a_webui_whose_sampler_obeys_nothing_is_restarted_once_and_the_picture_p
     client = started(*RESTARTABLE)
     request = picture(client)
     with Sender(client, run="r" * 8) as sender:
+        assert sender.answer(request).generation.images
         fault(client, kind="stall")
+        client.timeouts = Timeouts(generation=1)
         with pytest.raises(Stalled, match="stood still"):
             sender.answer(request)
         until("it is back", lambda: is_back(client))
+        client.timeouts = Timeouts()
         assert sender.answer(request).generation.images
         assert not list((home / "inflight").glob("*.json"))
 
         fault(client, kind="stall", times=None)
+        client.timeouts = Timeouts(generation=1)
         with pytest.raises(Stalled):
             sender.answer(request)
         with pytest.raises(Stalled, match=r"It was not restarted: it was restarted 0 min ago already\. Restart it"):
@@ -92,8 +96,10 @@ def test_a_restart_of_ours_is_told_as_a_webui_that_is_away(
     monkeypatch.setattr(turns, "STOPS_WITHIN", 0.3)
     client = started(*RESTARTABLE)
     request = picture(client)
-    fault(client, kind="stall")
     with Sender(client, run="r" * 8) as sender:
+        assert sender.answer(request).generation.images
+        fault(client, kind="stall")
+        client.timeouts = Timeouts(generation=1)
         monkeypatch.setattr(restarts, "AGAIN_AFTER", float("inf"))
         with pytest.raises(Stalled):
             sender.answer(request)

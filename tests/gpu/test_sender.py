@@ -389,7 +389,7 @@ def test_a_job_that_is_sent_ahead_is_interrupted_when_the_run_fails(server: Embe
 def test_a_half_denoised_picture_is_refused(server: EmbeddedWebUI, sender: Sender, button: str) -> None:
     server.steps.hold()
     server.steps.advance(1)
-    ours = asynchronously(sender, request_for(server, steps=20))
+    ours = asynchronously(sender, request_for(server, steps=20).model_copy(update={"job": "100 % sure"}))
     assert server.steps.wait_for(1, PATIENCE)
     requests.post(f"{server.url}/sdapi/v1/{button}", timeout=PATIENCE)
     with pytest.raises(Interrupted, match="half-denoised") as caught:

@@ -19,7 +19,8 @@ from services.environment import SERVER
 from services.prefect_server import PAUSES, WriteMiddleware
 from services.process import Child
 from services.stack import server_on
-from tests.servers import Prefect, free_port, until
+from tests.servers import Prefect, free_port
+from tests.waiting import until
 
 PATIENCE = 30
 
