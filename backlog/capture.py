@@ -22,6 +22,7 @@ from webui import infotext
 
 # What the infotext says of a picture and a job need not: the names of what made it, and hashes beside names.
 SAID_ONLY = {"Version", "Model hash", "VAE hash", "TI hashes", "Hashes", "ADetailer version", "Batch size", "Batch pos"}
+SAID_ONLY |= {"Template", "Negative Template"}  # what the prompts were drawn from
 SAME = "Use same choices"  # the hires fix with the modules of the first pass, as a job's always is
 FIELDS = {
     "Steps": "steps",
