@@ -17,6 +17,7 @@ from backlog import task as tasks
 from blocks.connection import WebUI
 from gateway import front_door, progress, queue_api
 from gateway.clients import Choices, NamedPaths
+from services.origin import OwnPagesOnly
 from store.settings import settings
 
 LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
@@ -96,5 +97,5 @@ def create_app() -> FastAPI:
 
 
 def application() -> Any:
-    """For ``uvicorn --factory``."""
-    return BoundedBodies(NamedPaths(create_app()))
+    """For ``uvicorn --factory``: for programs of this machine, and for its own pages."""
+    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app())))

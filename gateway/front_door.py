@@ -17,7 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from backlog import change
 from backlog.task import QueueError, Status, Task
 from gateway.clients import client_of
-from gateway.jobs import INTERACTIVE, answer, queue_payload
+from gateway.jobs import INTERACTIVE, answer, make_room, queue_payload
 from gateway.progress import current, look
 
 router = APIRouter(tags=["front door"])
@@ -45,6 +45,8 @@ async def post(request: Request, endpoint: str, body: Annotated[Any, Body()] = N
         task = await run_in_threadpool(
             queue_payload, request, endpoint, payload, client=client, chosen={}, priority=INTERACTIVE
         )
+        if task.status is not Status.COMPLETED:
+            await run_in_threadpool(make_room, request)
         return await answer(request, task.id)
     if endpoint == "options":
         await run_in_threadpool(request.app.state.choices.add, client, payload)

@@ -15,6 +15,8 @@ from fastapi.responses import JSONResponse
 
 from backlog import queue
 from backlog.task import Status, Task
+from flows.handback import ask_to_hand_back
+from store.settings import settings
 from tasks.form import LARGEST_SEED
 from tasks.raw import answer_of, with_pictures_stored
 
@@ -62,6 +64,15 @@ def queue_payload(
     key = hashlib.sha256(f"{client} {task_id} {asked}".encode()).hexdigest() if task_id else None
     tags = [client_tag(client), *([id_tag(task_id)] if task_id else [])]
     return queue.add(request.app.state.prefect, job, priority=priority, tags=tags, idempotency_key=key)
+
+
+def make_room(request: Request) -> None:
+    """Have what is under way hand back after its picture, where it is not interactive itself."""
+    if not settings().interactive_first:
+        return
+    for task in queue.running(request.app.state.prefect):
+        if task.priority > INTERACTIVE:
+            ask_to_hand_back(task.id, "a client of the WebUI's API waits for a picture")
 
 
 def _name(endpoint: str, payload: dict[str, Any]) -> str:

@@ -32,10 +32,11 @@ BUDGETS = {
     "backlog": 1300,
     "worker": 1750,
     "cli": 1250,
+    "gateway": 900,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
-BESIDE = {"bench", "tests", "gateway", "scripts"}  # no room imports them
+BESIDE = {"bench", "tests", "scripts"}  # no room imports them
 # The one module that may use what Prefect does not document.
 INTERNALS = Path("worker/prefect_internals.py")
 

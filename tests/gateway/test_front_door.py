@@ -116,3 +116,22 @@ def test_twelve_clients_at_once_get_their_own_pictures(gateway: Gateway, painter
     with ThreadPoolExecutor(12) as pool:
         infos = list(pool.map(ask, range(12)))
     assert [json.loads(info)["seed"] for info in infos] == [100 + number for number in range(12)]
+
+
+def test_a_batch_makes_room_and_goes_on_later(gateway: Gateway, painter: EmbeddedWebUI, held: EmbeddedWebUI) -> None:
+    held.steps.step_time = 0.2
+    form = {"prompt": "many", "width": 64, "height": 64, "steps": 10, "seed": 1}
+    job = {"name": "many", "checkpoint": "photo", "images": 4, "txt2img": form}
+    batch = gateway.call("POST", "/task-scheduler/queue", job, status=201)["id"]
+
+    def order() -> list[str]:
+        return [body["prompt"] for _, path, _, body in painter.requests if path.endswith("txt2img") and body]
+
+    begun = len(order())
+    until("the batch paints", lambda: "many" in order()[begun:])
+    gateway.call("POST", "/as/me/sdapi/v1/txt2img", PAYLOAD | {"prompt": "at once"})
+    held.steps.step_time = 0.0
+    assert gateway.prefect.ends(batch) == "COMPLETED"
+    prompts = [prompt for prompt in order()[begun:] if prompt in ("many", "at once")]
+    assert prompts.index("at once") < 3
+    assert prompts.count("many") == 4, "none is painted twice"
