@@ -6,6 +6,7 @@ count its requests, hold its steps and arm its faults.
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -117,8 +118,9 @@ class Up(Rest):
         return [task["name"] for task in self.call("POST", "/task_runs/filter", body)]
 
     def painted(self) -> list[tuple[str, Any]]:
-        """The generations that the WebUI was asked for since the last reset; without checkpoint switches, and without the
-        small picture after out of memory.
+        """The generations that the WebUI was asked for since the last reset.
+
+        Without checkpoint switches, and without the small picture after out of memory.
         """
         asked = list(self.webui.requests)[self.asked_before :]
         return [
