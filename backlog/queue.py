@@ -6,7 +6,7 @@ All raise ``NotFound`` for an id that there is none of, and ``Refused`` where Pr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 from uuid import UUID
@@ -114,7 +114,7 @@ def add(
     job: GenerationJob | Mapping[str, Any],
     *,
     priority: int = 0,
-    labels: Mapping[str, str] | None = None,
+    tags: Sequence[str] = (),
     idempotency_key: str | None = None,
     webui: str | None = None,
 ) -> Task:
@@ -123,7 +123,7 @@ def add(
     Args:
         job: its files are copied into the store. A mapping that names no checkpoint gets the one that the WebUI has
             selected now.
-        labels: further labels of the run, such as whose it is.
+        tags: further tags of the run, such as whose it is; Prefect's API can filter by them.
         idempotency_key: with the key of an earlier call, that call's task is returned and nothing is queued.
         webui: slug of the connection block to paint with (``webui/other``); None: the default one.
 
@@ -134,7 +134,7 @@ def add(
     parameters: dict[str, Any] = {"job": ready.parameters()}
     if webui is not None:
         parameters["webui"] = {"$ref": {"block_document_slug": webui}}
-    return create(client, DEPLOYMENT, ready.name, parameters, priority, labels, idempotency_key)
+    return create(client, DEPLOYMENT, ready.name, parameters, priority, tags, idempotency_key)
 
 
 def create(
@@ -143,7 +143,7 @@ def create(
     name: str,
     parameters: Mapping[str, Any],
     priority: int = 0,
-    labels: Mapping[str, str] | None = None,
+    tags: Sequence[str] = (),
     idempotency_key: str | None = None,
 ) -> Task:
     """Queue a run of a deployment, given by its id or its name (flow/deployment), with parameters that are right."""
@@ -154,8 +154,8 @@ def create(
             deployment,
             name=name,
             parameters=dict(parameters),
-            labels={**(labels or {}), **({PRIORITY: priority} if priority else {})},
-            tags=[ORDERED] if priority else [],
+            labels={PRIORITY: priority} if priority else {},
+            tags=[*tags, *([ORDERED] if priority else [])],
             idempotency_key=idempotency_key,
         )
     except ObjectNotFound:

@@ -58,9 +58,10 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
     _stop_on_signals()
     _use_webui(webui)
     try:
-        with Stack(say) as stack:
+        with Stack(say, gateway=True) as stack:
             say(f"Prefect  {ui_url()}")
             say(f"WebUI    {stack.addresses.webui_url}")
+            say(f"queue    {stack.addresses.gateway_url} (speaks the WebUI's API, and its own: /docs)")
             say(f"logs     {settings().home / 'logs'}")
             say("Ctrl-C stops everything.")
             stack.watch(threading.Event())

@@ -13,6 +13,7 @@ from store.inputs import keep
 from tasks.adetailer import ADETAILER, ADetailerPass
 from tasks.form import LARGEST_SEED, Form, field
 from tasks.img2img import IMG2IMG, Img2Img
+from tasks.raw import RAW, Raw
 from tasks.sampling import Sampling
 from tasks.stage import Settings, Stage, Step
 from tasks.txt2img import TXT2IMG, Txt2Img
@@ -73,6 +74,10 @@ class GenerationJob(Form):
     templates: SkipJsonSchema[dict[str, str]] = Field({}, repr=False)
     cell: SkipJsonSchema[dict[str, str]] = Field({})
 
+    raw: Annotated[Raw | None, RAW] = field(
+        None, "Raw request", "Of a client of the WebUI's API: sent as it stands, instead of all else.", 20
+    )
+
     @field_validator("vae", mode="before")
     @classmethod
     def _one_name_or_several(cls, given: Any) -> Any:
@@ -86,9 +91,11 @@ class GenerationJob(Form):
 
     @model_validator(mode="after")
     def _consistent(self) -> GenerationJob:
-        if (self.txt2img is None) == (not self.init_images):
-            raise ValueError("start from either txt2img or init_images")
         steps = self.steps()
+        if self.raw is not None and (len(steps) > 1 or self.init_images or self.images > 1):
+            raise ValueError("a raw request stands alone: it holds all that its pictures need")
+        if self.raw is None and (self.txt2img is None) == (not self.init_images):
+            raise ValueError("start from either txt2img or init_images")
         if not steps:
             raise ValueError("init_images need a stage that works on them, such as img2img")
         if self.total > MOST_PICTURES:
@@ -142,14 +149,14 @@ class GenerationJob(Form):
     @property
     def total(self) -> int:
         """Pictures at the end of the job."""
-        return self.images * (len(self.init_images) or 1)
+        return self.raw.pictures if self.raw else self.images * (len(self.init_images) or 1)
 
     @property
     def files(self) -> list[str]:
         """The files that the job starts from: paths, or references to the store."""
         given = [getattr(step.form, name) for step in self.steps() for name in step.stage.files]
         swept = [file for axis in self.sweep for file in axis.files]
-        return [*self.init_images, *filter(None, given), *swept]
+        return [*self.init_images, *(self.raw.files if self.raw else []), *filter(None, given), *swept]
 
     def with_files_kept(self, beside: Path | None = None) -> GenerationJob:
         """The job with its files copied into the store and replaced by references; done when it is queued.
@@ -175,7 +182,7 @@ class GenerationJob(Form):
             given = getattr(step.form, "seed", 0)
             if given == -1 or (given is None and number == 0):
                 seed = random.Random(f"{draw} {step.stage.name}").randint(0, LARGEST_SEED - self.total)
-                seeds[step.stage.name] = step.form.model_copy(update={"seed": seed})
+                seeds[step.stage.name] = step.form.with_seed(seed)
         return self.model_copy(update=seeds)
 
     def parameters(self) -> dict[str, Any]:

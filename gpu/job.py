@@ -171,6 +171,16 @@ class Job:
             return float("inf")
 
 
+def sent_for(run: str, client: WebUIClient) -> Job | None:
+    """The request that a living process of this machine has at a WebUI for a flow run, to be looked at; None: none."""
+    for path in (settings().home / "inflight").glob("*.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            note = json.loads(path.read_text())
+            if str(note["task_id"]).startswith(f"task(darkroom-{run[:8]}-") and note["base_url"] == client.base_url:
+                return Job(client, str(note["task_id"]))
+    return None
+
+
 def orphans(connect: Callable[[str], WebUIClient], base_url: str = "") -> Iterator[Job]:
     """The jobs whose process is dead, at one WebUI or all; this process's from now on, which locks their notes.
     ``connect`` makes a client for a WebUI's address."""

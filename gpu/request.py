@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from store.inputs import stored
+from store.inputs import is_reference, stored
 from store.picture import Picture
 from webui.models import Checkpoint
 
@@ -25,9 +25,9 @@ class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
     ``first`` is the number of the first picture, from 1, of ``of`` in the stage; ``size`` the width and height in
-    pixels that must come back. ``init`` and ``mask`` are files, read when the request is sent. ``must_change``: what
-    comes back must not be the init picture. ``job`` names the job where there are several; ``templates`` has the
-    template of each prompt that was drawn from one.
+    pixels that must come back (None: not known). ``init`` and ``mask`` are files, read when the request is sent.
+    ``must_change``: what comes back must not be the init picture. ``job`` names the job where there are several;
+    ``templates`` has the template of each prompt that was drawn from one.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,7 +37,7 @@ class Request(BaseModel):
     first: int
     of: int
     seeds: tuple[int, ...]
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     payload: dict[str, Any]
     checkpoint: Checkpoint | None = None
     init: Picture | None = None
@@ -88,10 +88,9 @@ class Request(BaseModel):
 
     def body(self, task_id: str) -> dict[str, Any]:
         """The JSON to post: the payload with its files read in, under ``task_id``."""
-        body = dict(self.payload)
+        body = _with_files(self.payload)
         if self.is_upscale:
-            assert self.init is not None
-            return body | {"image": _encoded(self.init.read())}
+            return body if self.init is None else body | {"image": _encoded(self.init.read())}
         body["force_task_id"] = task_id
         if self.init is not None:
             body["init_images"] = [_encoded(self.init.read())]
@@ -107,6 +106,15 @@ def load_request(checkpoint: Checkpoint, overrides: dict[str, Any]) -> Request:
     payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
     fields = {"stage": SWITCH, "endpoint": "txt2img", "first": 1, "of": 1, "seeds": (1,), "size": (64, 64)}
     return Request.model_validate({**fields, "payload": payload, "checkpoint": checkpoint})
+
+
+def _with_files(value: Any) -> Any:
+    """A payload with the store's files in place of the references to them."""
+    if isinstance(value, dict):
+        return {name: _with_files(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_files(inner) for inner in value]
+    return _encoded(stored(value).read_bytes()) if isinstance(value, str) and is_reference(value) else value
 
 
 def _encoded(content: bytes) -> str:

@@ -63,7 +63,7 @@ class Sender:
         self._final = False
         self._exchanges: dict[str, Exchange] = {}  # by digest: prepared, sent, or back and not asked for yet
         self._previous: Exchange | None = None  # the one that was started last
-        self._paces: dict[tuple[str, tuple[int, int]], Pace] = {}  # by stage and size
+        self._paces: dict[tuple[str, tuple[int, int] | None], Pace] = {}  # by stage and size
         self._stalled: set[str] = set()  # digests of requests that stood still once
 
     def __enter__(self) -> Sender:

@@ -52,8 +52,8 @@ def _checked(request: Request, content: bytes) -> Painted:
     except ValueError as error:
         raise BrokenImage(f"{request.title} came back broken: {error}") from error
     # Hires fix and upscalers may round down to the multiple of 8 that a latent has.
-    rounded = tuple(side // 8 * 8 for side in request.size)
-    if image.size not in (request.size, rounded) and "script_name" not in request.payload:
+    rounded = tuple(side // 8 * 8 for side in request.size or ())
+    if request.size and image.size not in (request.size, rounded) and "script_name" not in request.payload:
         raise WrongImages(f"{request.title} asked for {request.size} pixels, {image.size} came back")
     # What is made of a picture of one colour may be one, too.
     if is_flat(image) and not (request.init is not None and is_flat(decoded(request.init.read()))):

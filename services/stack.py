@@ -24,6 +24,7 @@ from store.settings import settings
 
 SERVER_PORT = 4200  # Prefect's own
 WEBUI_PORT = 7861  # beside a real WebUI's 7860
+GATEWAY_PORT = 7862
 PORT_TRIES = 5  # another program may take a port between our look and the start on it
 READY_WITHIN = 120.0  # seconds; the server's first start creates the database
 CLOSED_WITHIN = 60.0  # seconds; each part gets 15 to end
@@ -37,6 +38,7 @@ class Addresses:
     api_url: str = ""
     own_server: bool = False  # whether the Prefect server is one of the parts
     webui_url: str = ""
+    gateway_url: str = ""
     embedded: str = ""  # the embedded WebUI's address, where we ever started one
     processes: list[tuple[int, float]] = field(default_factory=list)  # pid and time of creation
     closing: bool = False
@@ -77,10 +79,10 @@ def find_prefect(say: Say) -> str | None:
 
 class Stack:
     """Starts what is missing, keeps it alive, and stops it again; a context manager. ``say`` is told what a person
-    should know, a line at a time."""
+    should know, a line at a time; ``gateway``: the queue's API is one of the parts."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self, say: Say, *, gateway: bool = False) -> None:
+        self._say, self._has_gateway = say, gateway
         self.parts: list[Part] = []
         self.addresses = Addresses()
         self._lock: Held | None = None
@@ -131,6 +133,8 @@ class Stack:
         # Not left out where Prefect says that a worker is online: it says so for 90 s after one has gone.
         self._start("the worker", ["cli.app", "worker"], "worker.log", lambda child: READY_LINE in child.since_start())
         self._say(f"worker: waiting for runs in the pool {POOL}")
+        if self._has_gateway:
+            self._on_free_port("the gateway", GATEWAY_PORT, self._start_gateway)
 
     def _ask_webui(self) -> None:
         """Say so where the user's WebUI is not ready. It may be started later, so the rest is started."""
@@ -188,6 +192,11 @@ class Stack:
         self._start("the embedded WebUI", module, "webui.log", lambda child: url in child.since_start())
         self.addresses.webui_url = self.addresses.embedded = url
 
+    def _start_gateway(self, port: int) -> None:
+        ready = partial(Child.listens_on, port=port)
+        self._start("the gateway", server_on(port, application="gateway.app"), "gateway.log", ready)
+        self.addresses.gateway_url = f"http://127.0.0.1:{port}"
+
     def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
         self.parts.append(Part(name, module, settings().home / "logs" / log))
         self._write()
@@ -228,10 +237,11 @@ class Stack:
         write_whole(_record(), json.dumps(asdict(self.addresses)).encode())
 
 
-def server_on(port: int, host: str = "127.0.0.1") -> list[str]:
-    """The module and its arguments that serve Prefect on a port of this machine, or with ``host`` 0.0.0.0 to others."""
-    application = "services.prefect_server:application"
-    return ["uvicorn", "--factory", application, "--host", host, "--port", str(port), "--no-access-log"]
+def server_on(port: int, host: str = "127.0.0.1", application: str = "services.prefect_server") -> list[str]:
+    """The module and its arguments that serve Prefect, or another ``application``, on a port of this machine, or with
+    ``host`` 0.0.0.0 to others."""
+    where = ["--host", host, "--port", str(port)]
+    return ["uvicorn", "--factory", f"{application}:application", *where, "--no-access-log"]
 
 
 def _take_lock() -> Held | None:

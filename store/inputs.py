@@ -54,6 +54,11 @@ def references(text: str) -> set[str]:
     return set(re.findall(SCHEME + r"([0-9A-Za-z]+\.[0-9a-z]+)", text))
 
 
+def is_reference(text: str) -> bool:
+    """Whether a text is nothing but a reference to the store."""
+    return re.fullmatch(SCHEME + r"[0-9a-f]{64}\.[0-9a-z]+", text) is not None
+
+
 def is_outside(file: str) -> bool:
     """Whether a job's file is still a path, and no reference."""
     return not file.startswith(SCHEME)

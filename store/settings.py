@@ -25,6 +25,9 @@ class Settings(BaseSettings):
     public_address: str = Field(
         "", description="Where others reach the Prefect server of `darkroom up`: http://host:4200"
     )
+    interactive_first: bool = Field(
+        True, description="Whether a run makes room, after its picture, for what a client of the WebUI's API waits for"
+    )
     poll_interval: float = Field(0.5, gt=0, le=60, description="Seconds between two progress polls")
     preview_every: float = Field(
         0, ge=0, le=600, description="Seconds between two live previews in the Prefect UI; 0: none"

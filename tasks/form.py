@@ -33,6 +33,10 @@ class Form(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=(), use_attribute_docstrings=False)
 
+    def with_seed(self, seed: int) -> Self:
+        """The same with another seed, for a form that has one."""
+        return self.model_copy(update={"seed": seed})
+
 
 class StageForm(Form):
     """The form of a stage; ``extra`` holds fields of the WebUI's API that the form does not name.

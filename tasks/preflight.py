@@ -92,7 +92,7 @@ def preflight(jobs: Sequence[Job], client: WebUIClient, read_gallery: Callable[[
 def _look_up(item: Item, steps: list[Step[Any]], problems: list[str], inventory: Inventory) -> None:
     """Look up what the steps name; all that is wrong with the item becomes its error."""
     inventory.problems, inventory.checkpoints = problems, item.checkpoints
-    if painted_with := dict.fromkeys(step.settings.checkpoint for step in steps if step.stage.needs_checkpoint):
+    if painted_with := dict.fromkeys(step.checkpoint for step in steps if step.checkpoint):
         inventory.have("checkpoints", "is_forge", "samplers")  # what every such job needs, side by side
         for name in painted_with:
             inventory.checkpoint(name)

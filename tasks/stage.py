@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from gpu.request import Request
-from gpu.sender import Sender
+from gpu.sender import Answer, Sender
 from pictures.checks import Painted, check_loaded, checked
 from pictures.kept import kept
 from store.picture import LARGEST_SIDE, Picture
@@ -76,6 +76,11 @@ class Step(Generic[F]):
     form: F
     settings: Settings
 
+    @property
+    def checkpoint(self) -> str | None:
+        """The name of the checkpoint that paints it; None where none is needed."""
+        return (self.settings.checkpoint or None) if self.stage.needs_checkpoint else None
+
 
 @dataclass
 class Item:
@@ -127,7 +132,7 @@ class Item:
 
     def checkpoint(self, step: Step[Any]) -> Checkpoint | None:
         """The checkpoint that paints ``step``; None where none is needed."""
-        return self.checkpoints[step.settings.checkpoint] if step.stage.needs_checkpoint else None
+        return self.checkpoints[step.checkpoint] if step.checkpoint else None
 
     def payload(self, step: Step[Any]) -> dict[str, Any]:
         """What every request of a step that samples holds: the sampling settings and what else must be named."""
@@ -195,6 +200,9 @@ class Stage(ABC, Generic[F]):
         """
         return "", infotext
 
+    def keep(self, answer: Answer) -> None:
+        """Keep what a stage needs of an answer beside its pictures; before they are written."""
+
     # -- what is the same for all --------------------------------------------------------------------------
 
     def paint(self, request: Request, sender: Sender) -> list[Picture]:
@@ -206,6 +214,7 @@ class Stage(ABC, Generic[F]):
         answer = sender.answer(request)
         info, images = answer.generation.info, checked(request, answer.generation)
         check_loaded(request, info, answer.loaded, sender.client)
+        self.keep(answer)
         pictures = []
         for number, painted in enumerate(images):
             answered = info.infotexts[number] if number < len(info.infotexts) else ""

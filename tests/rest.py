@@ -20,7 +20,7 @@ FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 def environment(home: Path, **more: str) -> dict[str, str]:
     """The environment of a person who has set nothing, with the project's state in ``home``."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "DARKROOM_"))}
-    ours = {"DARKROOM_HOME": str(home), "DARKROOM_GALLERY": str(home / "gallery")}
+    ours = {"DARKROOM_HOME": str(home)} | {f"DARKROOM_{one.upper()}": str(home / one) for one in ("gallery", "inputs")}
     return clean | ours | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"} | more
 
 

@@ -15,27 +15,27 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[1]
-# From the lowest to the highest, each with the lines that it may have at most. A room may import those below it.
-# Those above 600 and blocks, deployments have grown by what keeps a night going: waiting, handing back, resuming,
-# telling a hang from slow work, tidying up.
+# From the lowest to the highest: a room may import those before it. Each has as many lines as it needs today; whoever
+# needs more says here that it grows.
 BUDGETS = {
-    "webui": 900,  # without webui/embedded
-    "store": 400,
-    "variations": 500,
-    "gpu": 1250,
-    "pictures": 420,
+    "webui": 905,  # without webui/embedded
+    "store": 405,
+    "variations": 480,
+    "gpu": 1260,
+    "pictures": 400,
     "blocks": 405,
-    "tasks": 1520,
-    "flows": 1275,
+    "tasks": 1655,
+    "flows": 1240,
     "deployments": 400,
-    "services": 770,
-    "backlog": 1300,
-    "worker": 1750,
-    "cli": 1250,
+    "services": 745,
+    "backlog": 1240,
+    "worker": 1730,
+    "cli": 1195,
+    "gateway": 780,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
-BESIDE = {"bench", "tests", "gateway", "scripts"}  # no room imports them
+BESIDE = {"bench", "tests", "scripts"}  # no room imports them
 # The one module that may use what Prefect does not document.
 INTERNALS = Path("worker/prefect_internals.py")
 

@@ -6,6 +6,7 @@ count its requests, hold its steps and arm its faults.
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -117,12 +118,15 @@ class Up(Rest):
         return [task["name"] for task in self.call("POST", "/task_runs/filter", body)]
 
     def painted(self) -> list[tuple[str, Any]]:
-        """The generations that the WebUI was asked for since the last reset, checkpoint switches left out."""
+        """The generations that the WebUI was asked for since the last reset.
+
+        Without checkpoint switches, and without the small picture after out of memory.
+        """
         asked = list(self.webui.requests)[self.asked_before :]
         return [
             (path.rpartition("/")[2], body)
             for method, path, task_id, body in asked
-            if path.endswith(("2img", "extra-single-image")) and "-checkpoint-" not in str(task_id)
+            if path.endswith(("2img", "extra-single-image")) and not re.search("-checkpoint-|canary", str(task_id))
         ]
 
     def forget(self) -> None:

@@ -69,8 +69,8 @@ class BadAnswer(WebUIError):
 class CallFailed(WebUIError):
     """An HTTP status other than 200."""
 
-    def __init__(self, asked: str, status: int = 0, said: str = "", advice: str = "") -> None:
-        self.asked, self.status, self.said = asked, status, said
+    def __init__(self, asked: str, status: int = 0, said: str = "", advice: str = "", body: object = None) -> None:
+        self.asked, self.status, self.said, self.body = asked, status, said, body
         if not status:
             # A whole message: so Prefect makes an error again that it stored with a failed run.
             super().__init__(asked)
@@ -184,4 +184,4 @@ def from_status(asked: str, status: int, body: object) -> CallFailed:
         kind = CheckpointLost
     elif "OutOfMemory" in said or "out of memory" in said.lower():
         kind = OutOfMemory
-    return kind(asked, status, said, _ADVICE.get(kind, ""))
+    return kind(asked, status, said, _ADVICE.get(kind, ""), body)

@@ -178,6 +178,11 @@ class Received:
     def __init__(self, asked: str, response: requests.Response) -> None:
         self._asked, self._response = asked, response
 
+    @property
+    def content(self) -> bytes:
+        """The body as it came."""
+        return self._response.content
+
     def generation(self) -> Generation:
         """What txt2img and img2img made.
 

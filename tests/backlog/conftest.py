@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from backlog import estimate
@@ -15,15 +17,18 @@ from tests.servers import Prefect
 
 
 @pytest.fixture
-def client(deployed: Prefect, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPrefectClient]:
+def client(deployed: Prefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SyncPrefectClient]:
     monkeypatch.setattr(settings(), "home", deployed.home)
     monkeypatch.setattr(settings(), "gallery", deployed.home / "gallery")
+    monkeypatch.setattr(settings(), "inputs", tmp_path)
     with temporary_settings({PREFECT_API_URL: deployed.api}), get_client(sync_client=True) as client:
         estimate.KEPT.clear()
         while runs := client.read_flow_runs():
             for run in runs:
                 client.delete_flow_run(run.id)
         yield client
+        # Prefect's sender of events is one for the process, and knows the server of its first event only.
+        EventsWorker.drain_all(timeout=10, at_exit=False)
 
 
 def job(name: str = "moon", **changes: Any) -> dict[str, Any]:

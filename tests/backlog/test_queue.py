@@ -73,9 +73,9 @@ def test_a_job_without_a_checkpoint_records_the_one_that_is_selected(
 
 
 def test_the_same_key_queues_one_task(client: SyncPrefectClient) -> None:
-    first = queue.add(client, job(), idempotency_key="k1", labels={"darkroom.client": "krita"})
+    first = queue.add(client, job(), idempotency_key="k1", tags=["client:krita"])
     assert queue.add(client, job("other"), idempotency_key="k1").id == first.id
-    assert client.read_flow_run(first.id).labels["darkroom.client"] == "krita"
+    assert "client:krita" in client.read_flow_run(first.id).tags
     assert names(client) == ["moon"]
 
 

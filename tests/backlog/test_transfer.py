@@ -60,7 +60,7 @@ def test_a_wrong_file_queues_nothing(client: SyncPrefectClient, tmp_path: Path) 
         (content | {"tasks": [*content["tasks"], second]}, "task 2, x: "),
         (content | {"files": {"00.png": "AAAA"}}, "damaged"),
         (content | {"files": {"00.png": "?"}}, "base64"),
-        ("no", "QueueFile"),
+        ("no", "an object"),
     ):
         file.write_text(json.dumps(wrong))
         with pytest.raises(InvalidJob, match=says):

@@ -160,14 +160,13 @@ def test_a_saved_jobs_schedule_fires(darkroom: Up) -> None:
         darkroom.call("PATCH", f"/deployments/{saved['id']}", {"parameters": saved["parameters"]})
 
 
-def test_a_batch_goes_on_after_a_failure_and_its_retry_repeats_only_what_is_missing(
-    darkroom: Up, tmp_path: Path
-) -> None:
+def test_a_batch_goes_on_after_a_failure_and_its_retry_repeats_only_what_is_missing(darkroom: Up) -> None:
     jobs = [
         {"name": f"b{number}", "checkpoint": checkpoint, "txt2img": {"prompt": "a castle", **SMALL, "seed": number}}
         for number, checkpoint in enumerate(["ink", "oil", "ink", "oil"])
     ]
-    file = tmp_path / "four.jsonl"
+    file = darkroom.home / "inputs" / "four.jsonl"
+    file.parent.mkdir(exist_ok=True)
     file.write_text("\n".join(json.dumps(job) for job in jobs))
     darkroom.arm(kind="error", like="out of memory", path="/sdapi/v1/txt2img", contains='"seed": 2,')
     run = darkroom.start({}, "batch/batch", name="four", file=str(file))

@@ -67,5 +67,12 @@ def test_preflight_asks_what_the_fifth_stage_asks(server: EmbeddedWebUI, prefect
 
 def test_its_form_is_part_of_the_jobs() -> None:
     assert "glaze" in FiveStages.model_json_schema()["properties"]
-    assert [stage.name for stage in FiveStages.stages()] == ["txt2img", "img2img", "adetailer", "upscale", "glaze"]
+    assert [stage.name for stage in FiveStages.stages()] == [
+        "txt2img",
+        "img2img",
+        "adetailer",
+        "upscale",
+        "raw",
+        "glaze",
+    ]
     assert [step.stage.weight(step) for step in job().steps()] == [2, 2]

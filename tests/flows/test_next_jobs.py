@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flows.batch import BatchIncomplete, batch
+from store.settings import settings
 from tests.flows.test_publishing import Run, painted
 from tests.requesting import arm
 from webui.embedded.server import EmbeddedWebUI
@@ -23,7 +24,8 @@ def night(server: EmbeddedWebUI, home: Path, file: Path, **more: Any) -> Run:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings(), "inputs", tmp_path)
     path = tmp_path / "night.yaml"
     jobs = "".join(f"- {{txt2img: {{prompt: p, seed: {number}}}}}\n" for number in range(1, 6))
     path.write_text(f"defaults: {DEFAULTS}\njobs:\n{jobs}")

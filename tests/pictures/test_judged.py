@@ -183,7 +183,7 @@ def test_a_given_file_is_bounded_before_it_is_decoded(tmp_path: Path) -> None:
     file = tmp_path / "wide.png"
     Image.new("1", (LARGEST_SIDE + 8, 8)).save(file)
     with pytest.raises(ValueError, match=r"8200 × 8 pixels are too many, at most 8192 a side"):
-        keep(str(file))
+        keep(str(file), beside=tmp_path)
 
 
 # -- skip ----------------------------------------------------------------------------------------------------

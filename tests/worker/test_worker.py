@@ -85,5 +85,6 @@ def its_own_process(worker: Child, deployed: Prefect, run: str) -> psutil.Proces
 def stop_for_a_while(process: psutil.Process) -> None:
     """Stop it, and wait until somebody has let it go on or killed it."""
     process.suspend()
+    until("it is stopped", lambda: process.status() == psutil.STATUS_STOPPED)
     with contextlib.suppress(psutil.NoSuchProcess):
         until("it is stopped no more", lambda: process.status() != psutil.STATUS_STOPPED)

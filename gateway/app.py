@@ -1,0 +1,101 @@
+"""The application: the queue's API, the front door and the pictures, on one address."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse
+from prefect.client.orchestration import get_client
+
+from backlog import task as tasks
+from blocks.connection import WebUI
+from gateway import front_door, progress, queue_api
+from gateway.clients import Choices, NamedPaths
+from services.origin import OwnPagesOnly
+from store.settings import settings
+
+LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
+STATUS = {
+    tasks.NotFound: 404,
+    tasks.Running: 409,
+    tasks.Finished: 409,
+    tasks.NotFinished: 409,
+    tasks.StartedMeanwhile: 409,
+    tasks.OfTimetable: 409,
+    tasks.InvalidJob: 422,
+    tasks.Refused: 409,
+}
+ABOUT = "The queue of Stable Diffusion jobs, and the WebUI's API in front of it (each client's requests are queued)."
+
+
+class BoundedBodies:
+    """An ASGI application around another: a request that is too large is refused while it comes in."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if int(told) > LARGEST_BODY if told.isdigit() else True:
+            refusal = JSONResponse({"detail": f"a request of at most {LARGEST_BODY:,} bytes is taken"}, 413)
+            return await refusal(scope, receive, send)
+        so_far = 0
+
+        async def bounded() -> Any:
+            nonlocal so_far
+            message = await receive()
+            so_far += len(message.get("body", b""))
+            if so_far > LARGEST_BODY:
+                raise HTTPException(413, f"a request of at most {LARGEST_BODY:,} bytes is taken")
+            return message
+
+        await self._app(scope, bounded, send)
+
+
+@asynccontextmanager
+async def _open(app: FastAPI) -> AsyncIterator[None]:
+    webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
+    auth = (webui.user, webui.password.get_secret_value()) if webui.user else None
+    verify = (webui.ca_bundle or True) if webui.verify_tls else False
+    app.state.webui = webui.get_client()
+    with get_client(sync_client=True) as app.state.prefect:
+        app.state.choices = Choices(app.state.prefect)
+        async with httpx.AsyncClient(base_url=webui.base_url, auth=auth, verify=verify) as app.state.webui_http:
+            yield
+
+
+def create_app() -> FastAPI:
+    """The application; Prefect's API and the WebUI are those of the environment and the block ``webui/default``."""
+    app = FastAPI(title="Darkroom", description=ABOUT, lifespan=_open)
+
+    @app.exception_handler(tasks.QueueError)
+    def refused(request: Request, error: tasks.QueueError) -> JSONResponse:
+        status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 409)
+        return JSONResponse({"error": type(error).__name__, "detail": str(error)}, status)
+
+    @app.get("/pictures/{path:path}", tags=["pictures"])
+    def picture(path: str) -> FileResponse:
+        """A picture of the gallery; nothing outside of it."""
+        gallery = Path(settings().gallery).resolve()
+        file = (gallery / path).resolve()
+        if not file.is_relative_to(gallery) or file.suffix not in (".png", ".json") or not file.is_file():
+            raise HTTPException(404, "Not Found")
+        return FileResponse(file)
+
+    app.include_router(queue_api.router)
+    app.include_router(progress.router)
+    app.include_router(front_door.router)  # last: it has a route for every path
+    return app
+
+
+def application() -> Any:
+    """For ``uvicorn --factory``: for programs of this machine, and for its own pages."""
+    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app())))
