@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,9 +14,10 @@ from fastapi import Request
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import VariableCreate, VariableUpdate
 
+from backlog.task import InvalidJob
+
 NAMED = re.compile(r"/as/(?P<name>[A-Za-z0-9_.-]{1,40})(?P<path>/.*)")
-CHOSEN = "darkroom_front_door"  # Prefect variable: what each client has posted to /options
-MOST_CLIENTS = 200  # whose choices are remembered, the latest
+LONGEST = 4900  # characters of what a client has posted to /options; a Prefect variable holds 5,000
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -57,28 +57,33 @@ def client_of(request: Request) -> str:
 
 class Choices:
     """The options that each client has posted, such as a checkpoint: they are named in its jobs, and change nothing for
-    anybody else. Kept in a Prefect variable."""
+    anybody else. Kept in a Prefect variable for each client."""
 
     def __init__(self, prefect: SyncPrefectClient) -> None:
-        self._prefect, self._lock = prefect, threading.Lock()
+        self._prefect = prefect
 
     def of(self, client: str) -> dict[str, Any]:
-        return dict(self._read().get(client, {}))
+        found = self._prefect.read_variable_by_name(_variable(client))
+        return dict(json.loads(str(found.value))) if found else {}
 
     def add(self, client: str, options: dict[str, Any]) -> None:
-        with self._lock:
-            every = self._read()
-            every[client] = {**every.pop(client, {}), **options}  # the latest last
-            kept = dict(list(every.items())[-MOST_CLIENTS:])
-            if self._prefect.read_variable_by_name(CHOSEN) is None:
-                self._prefect.create_variable(VariableCreate(name=CHOSEN, value=json.dumps(kept)))
-            else:
-                self._prefect.update_variable(VariableUpdate(name=CHOSEN, value=json.dumps(kept)))
+        """Lay these over what the client has posted before.
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        found = self._prefect.read_variable_by_name(CHOSEN)
-        try:
-            content = json.loads(str(found.value)) if found else {}
-        except ValueError:
-            return {}
-        return content if isinstance(content, dict) else {}
+        Raises:
+            InvalidJob: they are more than a variable of Prefect's holds.
+        """
+        before = self.of(client)
+        value = json.dumps(before | options)
+        if len(value) > LONGEST:
+            raise InvalidJob(
+                f"the options of {client} are {len(value):,} characters: at most {LONGEST:,} are remembered"
+            )
+        name = _variable(client)
+        if before:
+            self._prefect.update_variable(VariableUpdate(name=name, value=value))
+        elif options:
+            self._prefect.create_variable(VariableCreate(name=name, value=value))
+
+
+def _variable(client: str) -> str:
+    return f"darkroom_client_{hashlib.sha256(client.encode()).hexdigest()[:12]}"

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from backlog import change, control, queue
 from backlog.control import Pause
@@ -54,7 +54,7 @@ class Clear(BaseModel):
     """What to remove from the history."""
 
     statuses: list[Status] = list(ENDED)
-    older_than_days: float = 0.0
+    older_than_days: float = Field(0.0, ge=0, le=36_500)
 
 
 def prefect(request: Request) -> SyncPrefectClient:
