@@ -37,9 +37,9 @@ def start(prefect: Prefect, port: int) -> Child:
     return child
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(deployed: Prefect) -> Iterator[Gateway]:
-    """A gateway, and a worker beside it."""
+    """A gateway, and a worker beside it; gone after these tests, for others start workers of their own there."""
     port = free_port()
     with deployed.worker():
         gateway = Gateway(f"http://127.0.0.1:{port}", deployed, start(deployed, port), [])
