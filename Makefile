@@ -35,7 +35,7 @@ lint: setup  ## ruff and mypy
 
 test: setup lint  ## every test
 	@scripts/chromium.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 matrix: setup  ## each fault at each stage, 1,000 honest pictures; writes docs/night.md and docs/true-pictures.md
 	@$(BIN)/python -m pytest tests/night tests/pictures --matrix all --record

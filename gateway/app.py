@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response
 from prefect.client.orchestration import get_client
 
 from backlog import task as tasks
@@ -60,6 +62,11 @@ class BoundedBodies:
         await self._app(scope, bounded, send)
 
 
+def _said(content: Any, status: int) -> Response:
+    """As JSON in ASCII: an error may repeat text that UTF-8 can't write."""
+    return Response(json.dumps(content), status, media_type="application/json")
+
+
 @asynccontextmanager
 async def _open(app: FastAPI) -> AsyncIterator[None]:
     webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
@@ -77,9 +84,14 @@ def create_app() -> FastAPI:
     app = FastAPI(title="Darkroom", description=ABOUT, lifespan=_open)
 
     @app.exception_handler(tasks.QueueError)
-    def refused(request: Request, error: tasks.QueueError) -> JSONResponse:
+    def refused(request: Request, error: tasks.QueueError) -> Response:
         status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 409)
-        return JSONResponse({"error": type(error).__name__, "detail": str(error)}, status)
+        return _said({"error": type(error).__name__, "detail": str(error)}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def wrong(request: Request, error: RequestValidationError) -> Response:
+        """Without what was given, which may be long, or text that can't be written (half a surrogate pair)."""
+        return _said({"detail": [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]}, 422)
 
     @app.get("/pictures/{path:path}", tags=["pictures"])
     def picture(path: str) -> FileResponse:

@@ -29,18 +29,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 HEAVY = ("own_server", "up", "prefect_server")
 
 
-@pytest.hookimpl(wrapper=True)  # so that it comes before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """For `pytest -n 2 --dist loadgroup`: all files that need the same heavy fixture stay in one process."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `pytest -n 2 --dist loadfile`: the files whose tests take longest come first, so that none is left alone at
+    the end."""
     needed: dict[str, set[str]] = {}
     for item in items:
         needed.setdefault(_file(item), set()).update(getattr(item, "fixturenames", ()))
-    groups = {file: next((one for one in HEAVY if one in names), file) for file, names in needed.items()}
-    order = {name: number for number, name in enumerate(HEAVY)}
-    items.sort(key=lambda item: order.get(groups[_file(item)], len(order)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups[_file(item)]))
-    yield
+    order = {
+        file: next((number for number, one in enumerate(HEAVY) if one in names), len(HEAVY))
+        for file, names in needed.items()
+    }
+    items.sort(key=lambda item: order[_file(item)])
 
 
 def _file(item: pytest.Item) -> str:
