@@ -18,7 +18,7 @@ JOB: dict[str, Any] = {"checkpoint": "photo", "images": 1, "txt2img": TXT2IMG}
 
 
 def part(darkroom: Up, number: int) -> int:
-    """The process id of a part: 0 the Prefect server, -1 the worker."""
+    """The process id of a part: 0 the Prefect server, 1 the worker, 2 the gateway."""
     return json.loads((darkroom.home / "up.json").read_text())["processes"][number][0]
 
 
@@ -27,7 +27,7 @@ def paints(darkroom: Up) -> bool:
     return answer.json()["state"]["sampling_step"] > 0
 
 
-@pytest.mark.parametrize(("name", "number"), [("the worker", -1), ("the Prefect server", 0)])
+@pytest.mark.parametrize(("name", "number"), [("the worker", 1), ("the Prefect server", 0)])
 def test_a_run_under_way_lives_through_the_death_of_a_part(darkroom: Up, name: str, number: int) -> None:
     darkroom.webui.steps.step_time = 0.2
     run = darkroom.start(JOB | {"name": "survivor"})
@@ -54,9 +54,9 @@ def test_a_run_that_a_dead_worker_left_can_be_cancelled(darkroom: Up) -> None:
     darkroom.webui.steps.step_time = 0.5
     run = darkroom.start(JOB | {"name": "left"})
     until("it paints", lambda: paints(darkroom))
-    died = part(darkroom, -1)
+    died = part(darkroom, 1)
     os.kill(died, signal.SIGKILL)
-    until("it is started again", lambda: part(darkroom, -1) != died)
+    until("it is started again", lambda: part(darkroom, 1) != died)
     darkroom.set_state(run, "CANCELLING")
     darkroom.is_in(run, "CANCELLED")  # by way of Crashed, which its process reports when it is terminated
     assert darkroom.webui.wait_until_idle(10)
