@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 run: setup  ## the main job end to end, on the embedded WebUI or WEBUI_URL=http://host:7860
 	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom run $(or $(JOB),jobs/castle.yaml) --start
 
-up: setup  ## Prefect, the WebUI and the worker in the foreground; Ctrl-C stops all three
+up: setup  ## Prefect, the WebUI, the worker and the queue's API in the foreground; Ctrl-C stops all
 	@$(if $(WEBUI_URL),DARKROOM_WEBUI_URL='$(WEBUI_URL)') $(BIN)/darkroom up
 
 check: setup  ## is everything there that a job needs?

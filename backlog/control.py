@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import AwaitingRetry, Cancelling
 
+from backlog.change import retry
 from backlog.queue import read, read_runs, set_state
 from backlog.task import ENDED, INTERRUPTED, STATUS, NotFinished, QueueError, Status
 from deployments.bootstrap import POOL
@@ -70,11 +72,9 @@ def retry_failed(client: SyncPrefectClient) -> int:
     """Retry every failed and stopped task; returns how many. One that Prefect refuses stays failed."""
     done = 0
     for run in list(_all(client, [StateType.FAILED, StateType.CRASHED])):
-        try:
-            set_state(client, run, AwaitingRetry(message="retried by a user"))
+        with suppress(QueueError):
+            retry(client, run.id)
             done += 1
-        except QueueError:
-            continue
     return done
 
 

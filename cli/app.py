@@ -52,7 +52,7 @@ def _stop_on_signals() -> None:
 
 @app.command
 def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else the embedded one.")] = None) -> int:
-    """Prefect, a WebUI and the worker in the foreground; Ctrl-C stops all three."""
+    """Prefect, a WebUI, the worker and the queue's API in the foreground; Ctrl-C stops all."""
     from services.stack import AlreadyUp, Stack
 
     _stop_on_signals()
@@ -61,7 +61,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
         with Stack(say, gateway=True) as stack:
             say(f"Prefect  {ui_url()}")
             say(f"WebUI    {stack.addresses.webui_url}")
-            say(f"queue    {stack.addresses.gateway_url} (speaks the WebUI's API, and its own: /docs)")
+            say(f"queue    {stack.addresses.gateway_url} (speaks the WebUI's API, and its own: /openapi.json)")
             say(f"logs     {settings().home / 'logs'}")
             say("Ctrl-C stops everything.")
             stack.watch(threading.Event())

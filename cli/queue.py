@@ -225,18 +225,19 @@ def _id(client: SyncPrefectClient, text: str) -> UUID:
 
 
 def _fields(changes: list[str]) -> dict[str, Any]:
-    """``a.b=1`` as ``{"a": {"b": 1}}``; values are read as YAML, an empty one removes the field."""
+    """``a.b=1`` as ``{"a": {"b": 1}}``; values are read as in a CSV file of jobs, an empty one removes the field."""
+    from variations.files import put_field
+
     fields: dict[str, Any] = {}
     for change in changes:
         name, equals, value = change.partition("=")
-        if not equals:
-            complain(f"{change}: say field=value, such as txt2img.steps=30")
-            raise SystemExit(2)
-        *groups, last = name.split(".")
-        within = fields
-        for group in groups:
-            within = within.setdefault(group, {})
-        within[last] = value if last in ("prompt", "negative_prompt", "name", "checkpoint") else yaml.safe_load(value)
+        try:
+            if not equals:
+                raise ValueError("say field=value, such as txt2img.steps=30")
+            put_field(fields, name, value)
+        except ValueError as error:
+            complain(f"{change}: {error}")
+            raise SystemExit(2) from None
     return fields
 
 

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -45,8 +44,8 @@ class BoundedBodies:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        told = dict(scope["headers"]).get(b"content-length", b"0")
-        if int(told) > LARGEST_BODY if told.isdigit() else True:
+        told = int(dict(scope["headers"]).get(b"content-length", b"0"))  # uvicorn refuses what is no number
+        if told > LARGEST_BODY:
             refusal = JSONResponse({"detail": f"a request of at most {LARGEST_BODY:,} bytes is taken"}, 413)
             return await refusal(scope, receive, send)
         so_far = 0
@@ -70,18 +69,16 @@ def _said(content: Any, status: int) -> Response:
 @asynccontextmanager
 async def _open(app: FastAPI) -> AsyncIterator[None]:
     webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
-    auth = (webui.user, webui.password.get_secret_value()) if webui.user else None
-    verify = (webui.ca_bundle or True) if webui.verify_tls else False
     app.state.webui = webui.get_client()
     with get_client(sync_client=True) as app.state.prefect:
         app.state.choices = Choices(app.state.prefect)
-        async with httpx.AsyncClient(base_url=webui.base_url, auth=auth, verify=verify) as app.state.webui_http:
-            yield
+        yield
 
 
 def create_app() -> FastAPI:
     """The application; Prefect's API and the WebUI are those of the environment and the block ``webui/default``."""
-    app = FastAPI(title="Darkroom", description=ABOUT, lifespan=_open)
+    # Without FastAPI's pages of the routes, which load their scripts from the network; /openapi.json lists them.
+    app = FastAPI(title="Darkroom", description=ABOUT, lifespan=_open, docs_url=None, redoc_url=None)
 
     @app.exception_handler(tasks.QueueError)
     def refused(request: Request, error: tasks.QueueError) -> Response:

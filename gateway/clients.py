@@ -74,10 +74,8 @@ class Choices:
         """
         before = self.of(client)
         value = json.dumps(before | options)
-        if len(value) > LONGEST:
-            raise InvalidJob(
-                f"the options of {client} are {len(value):,} characters: at most {LONGEST:,} are remembered"
-            )
+        if (length := len(json.dumps(value))) > LONGEST:  # Prefect counts it as it is written, quotes escaped
+            raise InvalidJob(f"the options of {client} take {length:,} characters: at most {LONGEST:,} are remembered")
         name = _variable(client)
         if before:
             self._prefect.update_variable(VariableUpdate(name=name, value=value))

@@ -10,15 +10,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any
 
-import httpx
+import requests
 from fastapi import APIRouter, Body, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
 
 from backlog import change
 from backlog.task import QueueError, Status, Task
 from gateway.clients import client_of
 from gateway.jobs import INTERACTIVE, answer, make_room, queue_payload
 from gateway.progress import current, look
+from webui.client import WebUIClient
+from webui.errors import WebUIError
 
 router = APIRouter(tags=["front door"])
 FORBIDDEN = {
@@ -45,7 +48,7 @@ async def post(request: Request, endpoint: str, body: Annotated[Any, Body()] = N
         task = await run_in_threadpool(
             queue_payload, request, endpoint, payload, client=client, chosen={}, priority=INTERACTIVE
         )
-        if task.status is not Status.COMPLETED:
+        if task.status is Status.PENDING:
             await run_in_threadpool(make_room, request)
         return await answer(request, task.id)
     if endpoint == "options":
@@ -56,7 +59,7 @@ async def post(request: Request, endpoint: str, body: Annotated[Any, Body()] = N
         return Response("{}", media_type="application/json")
     _refuse(endpoint)
     if endpoint in POSTS:
-        return await _pass_on(request, f"sdapi/v1/{endpoint}")
+        return _as_it_came(await run_in_threadpool(_ask, request, f"sdapi/v1/{endpoint}", body))
     raise HTTPException(404, f"{endpoint} is not one of the routes that are passed on to the WebUI")
 
 
@@ -67,13 +70,12 @@ async def post_two(first: str, second: str) -> Response:
 
 
 @router.get("/sdapi/v1/options")
-async def options(request: Request) -> Response:
+def options(request: Request) -> Response:
     """The WebUI's options, with what this client has selected in their place."""
-    found = await _ask(request, "sdapi/v1/options")
+    found = _ask(request, "sdapi/v1/options")
     if found.status_code != 200:
         return _as_it_came(found)
-    chosen = await run_in_threadpool(request.app.state.choices.of, client_of(request))
-    return Response(httpx.Response(200, json=found.json() | chosen).content, media_type="application/json")
+    return JSONResponse(found.json() | request.app.state.choices.of(client_of(request)))
 
 
 @router.get("/sdapi/v1/progress")
@@ -103,12 +105,12 @@ def _stamp(task: Task) -> str:
 
 
 @router.get("/{path:path}")
-async def read(request: Request, path: str) -> Response:
+def read(request: Request, path: str) -> Response:
     """What the WebUI has: lists, options, schemas; as it answers."""
     if not path.startswith(PASSED_ON):
         raise HTTPException(404, "Not Found")
     _refuse(path.removeprefix("sdapi/v1/"))
-    return await _pass_on(request, path)
+    return _as_it_came(_ask(request, path))
 
 
 def _refuse(endpoint: str) -> None:
@@ -123,21 +125,15 @@ def _cancel_current(request: Request, client: str) -> None:
             change.cancel(request.app.state.prefect, task.id)
 
 
-async def _ask(request: Request, path: str) -> httpx.Response:
-    webui: httpx.AsyncClient = request.app.state.webui_http
-    content = await request.body() if request.method == "POST" else None
-    headers = {"Content-Type": "application/json"} if content else None
-    asked: dict[str, Any] = {"params": request.query_params, "content": content, "headers": headers}
+def _ask(request: Request, path: str, body: Any = None) -> requests.Response:
+    webui: WebUIClient = request.app.state.webui
+    query = request.query_params.multi_items()
     try:
-        return await webui.request(request.method, f"/{path}", **asked, timeout=LIST_WITHIN)
-    except httpx.HTTPError as error:
-        raise HTTPException(502, f"the WebUI {webui.base_url} could not be asked for /{path}: {error!r}") from None
+        return webui.ask(request.method, f"/{path}", params=query, json=body, timeout=LIST_WITHIN)
+    except WebUIError as error:
+        raise HTTPException(502, str(error)) from None
 
 
-async def _pass_on(request: Request, path: str) -> Response:
-    return _as_it_came(await _ask(request, path))
-
-
-def _as_it_came(answered: httpx.Response) -> Response:
+def _as_it_came(answered: requests.Response) -> Response:
     kind = answered.headers.get("content-type", "application/json")
     return Response(answered.content, answered.status_code, media_type=kind)

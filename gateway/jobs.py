@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import random
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +16,6 @@ from backlog import queue
 from backlog.task import Status, Task
 from flows.handback import ask_to_hand_back
 from store.settings import settings
-from tasks.form import LARGEST_SEED
 from tasks.raw import answer_of, with_pictures_stored
 
 INTERACTIVE = -10  # priority: somebody waits in front of it; batches and timetables have 0
@@ -52,16 +50,13 @@ def queue_payload(
         InvalidJob: see backlog.queue.add.
     """
     task_id = str(payload.get("force_task_id") or "")
-    asked = json.dumps(payload, sort_keys=True)
     overrides = {**request.app.state.choices.of(client), **chosen, **(payload.get("override_settings") or {})}
-    stored = with_pictures_stored(payload) | ({"override_settings": overrides} if overrides else {})
-    if endpoint != "extra-single-image" and stored.get("seed", -1) in (-1, None):
-        # Recorded with the job, so that a retry paints the same picture.
-        stored["seed"] = random.SystemRandom().randint(0, LARGEST_SEED - 1000)
-    job: dict[str, Any] = {"name": _name(endpoint, payload), "raw": {"endpoint": endpoint, "payload": stored}}
+    asked = payload | ({"override_settings": overrides} if overrides else {})
+    raw = {"endpoint": endpoint, "payload": with_pictures_stored(asked)}
+    job: dict[str, Any] = {"name": _name(endpoint, payload), "raw": raw}
     if named := str(overrides.get("sd_model_checkpoint") or ""):
         job["checkpoint"] = named
-    key = hashlib.sha256(f"{client} {task_id} {asked}".encode()).hexdigest() if task_id else None
+    key = hashlib.sha256(f"{client} {json.dumps(asked, sort_keys=True)}".encode()).hexdigest() if task_id else None
     tags = [client_tag(client), *([id_tag(task_id)] if task_id else [])]
     return queue.add(request.app.state.prefect, job, priority=priority, tags=tags, idempotency_key=key)
 

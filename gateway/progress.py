@@ -7,12 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.sorting import FlowRunSort
 from pydantic import BaseModel
 
 from backlog import queue
+from backlog.order import MOST, count_waiting, in_order
 from backlog.task import ENDED, NotFound, Status, Task
 from gateway.jobs import answer, client_tag, id_tag
 from gpu.job import sent_for
@@ -105,10 +107,9 @@ def _latest(prefect: SyncPrefectClient, tag: str, asked: str) -> Any:
 
 @router.get("/pending-tasks")
 def pending_tasks(request: Request) -> dict[str, Any]:
-    """The ids of all that waits, in its order."""
-    waiting = queue.waiting(request.app.state.prefect, 0, 200)
-    size = queue.overview(request.app.state.prefect).counts.get(Status.PENDING, len(waiting))
-    return {"size": size, "tasks": [str(task.id) for task in waiting]}
+    """The ids of what waits, in its order, the first 200; ``size``: how many wait."""
+    prefect = request.app.state.prefect
+    return {"size": count_waiting(prefect), "tasks": [str(run.id) for run in in_order(prefect, 0, MOST)]}
 
 
 @router.post("/progress")
@@ -132,7 +133,7 @@ async def restore(request: Request, task_id: str) -> Response:
     """The answer to a request that was queued here, also when its client or this server was gone meanwhile; waits
     until it is there. A task that was queued otherwise has no answer: its pictures are at /task-scheduler/queue/{id}.
     """
-    task = find(request.app.state.prefect, task_id)
+    task = await run_in_threadpool(find, request.app.state.prefect, task_id)
     if "raw" not in (task.params.get("job") or {}):
         raise HTTPException(409, f"{task_id} is no request of the WebUI's API: see /task-scheduler/queue/{task.id}")
     return await answer(request, task.id)

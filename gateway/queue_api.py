@@ -29,12 +29,11 @@ WATCHED = ("prefect.flow-run.", "darkroom.")
 
 
 class Listing(BaseModel):
-    """A page of the queue: what runs, what waits in its order, and how many there are of each status."""
+    """A page of the queue: what runs and what waits in its order, or what has ended."""
 
-    running: list[Task]
-    pending: list[Task]
+    running: list[Task] = []
+    pending: list[Task] = []
     history: list[Task] = []
-    overview: Overview
 
 
 class Changes(BaseModel):
@@ -69,14 +68,11 @@ def listing(
     limit: Annotated[int, Query(ge=1, le=200)] = 100,
     status: Annotated[list[Status] | None, Query()] = None,
 ) -> Listing:
-    """A page: what waits, or with ``status`` what has ended so, the latest first."""
+    """A page: what waits, or with ``status`` what has ended so, the latest first. For the sums see ``status``."""
     client = prefect(request)
     if status and set(status) <= set(ENDED):
-        ended = queue.history(client, status, offset, limit)
-        return Listing(running=[], pending=[], history=ended, overview=queue.overview(client))
-    return Listing(
-        running=queue.running(client), pending=queue.waiting(client, offset, limit), overview=queue.overview(client)
-    )
+        return Listing(history=queue.history(client, status, offset, limit))
+    return Listing(running=queue.running(client), pending=queue.waiting(client, offset, limit))
 
 
 @router.post("/queue", status_code=201)

@@ -10,6 +10,7 @@ import hashlib
 import uuid
 from pathlib import Path
 
+from gpu.request import ONE_STEP
 from store.files import write_whole
 from store.settings import settings
 from webui.client import WebUIClient
@@ -31,9 +32,8 @@ def try_out(client: WebUIClient) -> str:
 
     Returns why it failed; empty: it was painted, and the mark is removed.
     """
-    small = {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "sampler_name": "Euler"}
     try:
-        client.txt2img(small | {"force_task_id": f"task(canary-{uuid.uuid4().hex[:6]})"})
+        client.txt2img(ONE_STEP | {"force_task_id": f"task(canary-{uuid.uuid4().hex[:6]})"})
     except WebUIError as error:
         return f"{client.base_url} was out of memory, and a picture of 64×64 fails there too: {error}. Restart it"
     _mark(client.base_url).unlink(missing_ok=True)

@@ -21,6 +21,11 @@ from webui.models import Checkpoint
 SWITCH = "checkpoint"  # the stage of a request that only has a checkpoint loaded
 
 
+# The least that a WebUI can be asked to paint.
+ONE_STEP: dict[str, Any] = {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
+ONE_STEP |= {"sampler_name": "Euler", "scheduler": "Automatic"}
+
+
 class Request(BaseModel):
     """What one call asks of the WebUI: ``len(seeds)`` pictures of one stage.
 
@@ -101,9 +106,7 @@ class Request(BaseModel):
 
 def load_request(checkpoint: Checkpoint, overrides: dict[str, Any]) -> Request:
     """One step at 64 × 64 under the settings ``overrides``, which name ``checkpoint``: what has a WebUI load it."""
-    payload = {"override_settings": overrides, "override_settings_restore_afterwards": False}
-    payload |= {"prompt": "", "steps": 1, "width": 64, "height": 64, "seed": 1, "batch_size": 1}
-    payload |= {"sampler_name": "Euler", "scheduler": "Automatic"}
+    payload = ONE_STEP | {"override_settings": overrides, "override_settings_restore_afterwards": False}
     fields = {"stage": SWITCH, "endpoint": "txt2img", "first": 1, "of": 1, "seeds": (1,), "size": (64, 64)}
     return Request.model_validate({**fields, "payload": payload, "checkpoint": checkpoint})
 

@@ -41,8 +41,10 @@ def checked(request: Request, generation: Generation) -> list[Painted]:
     wanted, came = len(request.seeds), len(generation.images)
     if came < wanted or (came > wanted and not _adds_pictures(request)):
         raise WrongImages(f"{request.title} asked for {wanted} pictures, {came} came back")
-    if tuple(info.all_seeds[:wanted]) != request.seeds:
-        raise WrongImages(f"{request.title} asked for seeds {request.seeds}, {info.all_seeds} came back")
+    varied = request.payload.get("subseed_strength")  # the seed stays then, and the variation seed rises
+    seeds = request.seeds[:1] * wanted if varied else request.seeds
+    if tuple(info.all_seeds[:wanted]) != seeds:
+        raise WrongImages(f"{request.title} asked for seeds {seeds}, {info.all_seeds} came back")
     return [_checked(request, content) for content in generation.images[:wanted]]
 
 

@@ -41,9 +41,8 @@ class Old:
 
 
 def old_files(runs: dict[str, Run], results: Path, saved: list[str], before: datetime) -> list[Old]:
-    """Files that were written before, of runs that ended before. ``runs`` are all that Prefect has: the files of
-    another run, which was deleted there, go by their own age. ``saved`` are texts with the jobs of deployments,
-    ``results`` Prefect's folder of them.
+    """Files that were written before, of runs that ended before. ``runs`` are all that Prefect has: files of another,
+    which was deleted there, go by their age. ``results`` is Prefect's folder; ``saved``: texts with deployments' jobs.
     """
     of_tasks: dict[str, list[Path]] = {}
     for path in children(results):  # named by the cache keys of our tasks, which begin with the run's id

@@ -33,13 +33,22 @@ def keep(file: str, *, beside: Path | None = None) -> str:
     path = stored(file) if beside is None else beside / Path(file).expanduser()
     if not path.is_file():
         raise ValueError(f"{file}: no such file (looked for {path.absolute()})")
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{file}: larger than {LARGEST // 1024**2} MiB")
-    content = path.read_bytes()
     try:
-        ending = (decoded(content).format or "png").lower()
+        with path.open("rb") as given:
+            return keep_picture(given.read(LARGEST + 1))
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from None
+
+
+def keep_picture(content: bytes) -> str:
+    """Write an encoded picture into the store; returns its reference.
+
+    Raises:
+        ValueError: no whole picture, or too large.
+    """
+    if len(content) > LARGEST:
+        raise ValueError(f"larger than {LARGEST // 1024**2} MiB")
+    ending = (decoded(content).format or "png").lower()
     return put(f"{hashlib.sha256(content).hexdigest()}.{ending}", content)
 
 

@@ -22,22 +22,13 @@ class Settings(BaseSettings):
     gallery: Path = Field(PROJECT / "gallery", description="Where pictures go where no gallery block is chosen")
     inputs: Path = Field(PROJECT / "inputs", description="From here a run may take files that its parameters name")
     wildcards: Path = Field(PROJECT / "wildcards", description="The folder of the wildcard files, NAME.txt")
-    public_address: str = Field(
-        "", description="Where others reach the Prefect server of `darkroom up`: http://host:4200"
-    )
-    interactive_first: bool = Field(
-        True, description="Whether a run makes room, after its picture, for what a client of the WebUI's API waits for"
-    )
+    public_address: str = Field("", description="Where others reach Prefect under `darkroom up`: http://host:4200")
+    interactive_first: bool = Field(True, description="Whether a run makes room for clients of the WebUI's API")
     poll_interval: float = Field(0.5, gt=0, le=60, description="Seconds between two progress polls")
     preview_every: float = Field(
         0, ge=0, le=600, description="Seconds between two live previews in the Prefect UI; 0: none"
     )
-    retry_backoff: float = Field(
-        2.0,
-        ge=0,
-        le=600,
-        description="Seconds before the first retry of a request; doubled for each further one",
-    )
+    retry_backoff: float = Field(2.0, ge=0, le=600, description="Seconds before the first retry; then doubled")
     lookahead: bool = Field(
         False, description="Two runs at a time in the pool: one on the GPU, the next one getting ready"
     )

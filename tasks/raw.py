@@ -7,20 +7,17 @@ WebUI's answer is kept whole beside the pictures, for the client to have.
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
-import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
 from pydantic import model_validator
 
 from gpu.request import Request
 from gpu.sender import Answer, Sender
 from store.files import write_whole
-from store.inputs import LARGEST, put, references
+from store.inputs import keep_picture, references
 from store.picture import Picture
 from store.settings import settings
 from tasks.form import Form, field
@@ -30,7 +27,7 @@ from webui.errors import CallFailed, is_transient
 
 ANSWER = "answer"  # beside a run's pictures: the status, a line break, and the body as it came
 MOST_PICTURES = 64  # of one request, which is painted and repeated as a whole
-SHORTEST_PICTURE = 100  # characters of base64; a smaller PNG than 1 × 1 there is not
+SHORTEST = 80  # characters of base64 that a picture has at least: a PNG of 1 × 1 pixel has about 90
 
 
 class Raw(Form):
@@ -148,33 +145,16 @@ def _keep(status: int, body: bytes) -> None:
 
 
 def with_pictures_stored(value: Any) -> Any:
-    """A payload with its base64 pictures in the store and references in their place, wherever in it they are.
-
-    Raises:
-        ValueError: a picture is larger than the store takes.
-    """
+    """A payload with its base64 pictures in the store and references in their place, wherever in it they are."""
     if isinstance(value, dict):
         return {name: with_pictures_stored(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [with_pictures_stored(inner) for inner in value]
-    if isinstance(value, str) and len(value) >= SHORTEST_PICTURE and (content := _decoded(value)):
-        try:
-            with Image.open(io.BytesIO(content)) as image:
-                ending = (image.format or "png").lower()
-        except Exception:
-            return value  # text that looks like base64: the WebUI's to judge
-        return put(f"{hashlib.sha256(content).hexdigest()}.{ending}", content)
+    if isinstance(value, str) and len(value) >= SHORTEST:
+        encoded = value.partition(",")[2] if value.startswith("data:") else value
+        with suppress(ValueError):  # no base64, or no picture that the store takes: the WebUI's to judge
+            return keep_picture(base64.b64decode(encoded, validate=True))
     return value
-
-
-def _decoded(text: str) -> bytes:
-    encoded = text.partition(",")[2] if text.startswith("data:") else text
-    if len(encoded) > LARGEST * 4 // 3:
-        raise ValueError(f"a picture of {len(encoded):,} base64 characters: at most {LARGEST // 1024**2} MiB are taken")
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 RAW = RawStage()

@@ -64,7 +64,10 @@ def _listed(content: Any, folder: Path) -> list[Any]:
     if isinstance(content, dict):
         defaults, jobs = content.get("defaults") or {}, content.get("jobs") or []
         if isinstance(jobs, str):
-            jobs = _lines(folder / jobs)
+            path = (folder / jobs).resolve()  # links followed: a run may read nothing from elsewhere
+            if not path.is_relative_to(folder.resolve()):
+                raise ValueError(f"jobs: {jobs} is not beside the file that names it")
+            jobs = _lines(path)
         return [_laid_over(defaults, job) for job in jobs] if isinstance(jobs, list) else []
     return content if isinstance(content, list) else []
 
@@ -76,18 +79,23 @@ def _laid_over(below: Any, above: Any) -> Any:
 
 
 def _nested(line: dict[str | None, str | None]) -> dict[str, Any]:
-    """A CSV line's dotted fields as the nested fields of a job; values are read as YAML scalars."""
+    """A CSV line's dotted fields as the nested fields of a job."""
     if None in line:
         raise ValueError("a line has more cells than the header")
     job: dict[str, Any] = {}
     for name, cell in line.items():
-        if name is None or cell is None or not cell.strip():
-            continue
-        *groups, last = name.strip().split(".")
-        within = job
-        for group in groups:
-            within = within.setdefault(group, {})
-            if not isinstance(within, dict):
-                raise ValueError(f"the column {name.strip()} is part of {group}, which has a column of its own")
-        within[last] = cell.strip() if last in TEXT else parse_yaml(cell)
+        if name and cell and cell.strip():
+            put_field(job, name.strip(), cell.strip())
     return job
+
+
+def put_field(job: dict[str, Any], name: str, text: str) -> None:
+    """Put a dotted field, such as ``txt2img.steps``, into a job; its text is YAML, but for prompts and names. Raises
+    ValueError where it is none, or where the field is part of one that has a value of its own."""
+    *groups, last = name.split(".")
+    within = job
+    for group in groups:
+        within = within.setdefault(group, {})
+        if not isinstance(within, dict):
+            raise ValueError(f"{name} is part of {group}, which has a value of its own")
+    within[last] = text if last in TEXT else parse_yaml(text)

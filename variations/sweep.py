@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from store.inputs import keep
+from store.settings import settings
 
 MOST_AXES = 3
 MOST_CELLS = 500  # so that a slip, such as 10 × 10 × 10, does not fill the night
@@ -23,29 +24,20 @@ OF_THE_JOB = ("checkpoint", "vae", "images", "init_images")  # fields of no stag
 RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)(?:\.\.(\d+(?:\.\d+)?))?")
 
 
+def _field(position: int, title: str, description: str, default: Any = ..., **bounds: Any) -> Any:
+    return Field(default, title=title, description=description, json_schema_extra={"position": position}, **bounds)
+
+
 class Axis(BaseModel):
     """A field, and the values that it takes in turn: part of a job's form."""
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(
-        title="Field",
-        description="cfg_scale, checkpoint, seed, prompt, img2img.denoising_strength and the like.",
-        json_schema_extra={"position": 1},
+    name: str = _field(1, "Field", "cfg_scale, checkpoint, seed, prompt, img2img.denoising_strength and the like.")
+    values: list[str] = _field(
+        2, "Values", "Values, or ranges: 1..8, and 0.2..0.8..0.1 with a step.", min_length=1, max_length=MOST_CELLS
     )
-    values: list[str] = Field(
-        title="Values",
-        description="Values, or ranges: 1..8, and 0.2..0.8..0.1 with a step.",
-        min_length=1,
-        max_length=MOST_CELLS,
-        json_schema_extra={"position": 2},
-    )
-    search: str = Field(
-        "",
-        title="Search",
-        description="Text in the field that each value replaces. Empty: all of it.",
-        json_schema_extra={"position": 3},
-    )
+    search: str = _field(3, "Search", "Text in the field that each value replaces. Empty: all of it.", default="")
 
     @field_validator("values", mode="before")
     @classmethod
@@ -62,10 +54,16 @@ class Axis(BaseModel):
         Raises:
             ValueError: a file is missing or no picture.
         """
-        folder = beside or Path()
-        found = [sorted(map(str, folder.glob(file))) if "*" in file else [file] for file in self.files]
-        kept = [keep(file, beside=beside) for files in found for file in files]
+        folder = beside or settings().inputs
+        kept = [keep(name, beside=beside) for file in self.files for name in _found(file, folder)]
         return self.model_copy(update={"values": kept}) if kept else self
+
+
+def _found(file: str, folder: Path) -> list[str]:
+    """The files of a pattern, below ``folder``; a name that is none, or that finds nothing, as it is."""
+    if "*" not in file or Path(file).is_absolute():
+        return [file]
+    return sorted(str(path.relative_to(folder)) for path in folder.glob(file)) or [file]
 
 
 def as_axes(sweep: Any) -> Any:

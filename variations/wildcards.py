@@ -16,7 +16,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from dynamicprompts.commands import Command
 from dynamicprompts.enums import SamplingMethod
 from dynamicprompts.parser.parse import parse
 from dynamicprompts.sampling_context import SamplingContext
@@ -26,6 +25,7 @@ PROMPTS = ("prompt", "negative_prompt", "ad_prompt", "ad_negative_prompt")
 WILDCARD = re.compile(r"__([\w*/-][\w*/ .-]*?)__")
 VARIANT = re.compile(r"\{[^{}]*(\||\$\$)")
 NO_STAGES = ("sweep", "cell", "templates")  # fields of a job that hold mappings too
+PARSE = lru_cache(256)(parse)  # a template is drawn for many pictures
 LONGEST = 10_000  # characters of a template: the library takes 15 ms for each pair of braces
 
 
@@ -51,7 +51,7 @@ class Wildcards:
             raise NotDrawn(f"a template of {len(template)} characters: at most {LONGEST}")
         context = SamplingContext(SamplingMethod.RANDOM, self._files, rand=Random(f"{seed} {template}"))
         try:
-            return str(next(iter(context.sample_prompts(_parsed(template), 1)), ""))
+            return str(next(iter(context.sample_prompts(PARSE(template), 1)), ""))
         except RecursionError:
             raise NotDrawn(f"{template[:80]!r} nests too deep, or its wildcard files name each other") from None
         except Exception as error:  # what the library raises is undocumented: parse errors, KeyError, StopIteration
@@ -66,16 +66,13 @@ class Wildcards:
 
     def missing(self, text: str) -> list[str]:
         """For each wildcard without a file what to say of it."""
-        return [self._say(name) for name in dict.fromkeys(WILDCARD.findall(text)) if not self.has(name)]
-
-    def _say(self, name: str) -> str:
-        near = difflib.get_close_matches(name, self._files.get_collection_names(), 1)
-        return f"__{name}__ has no file in {self.folder}" + (f" (did you mean __{near[0]}__?)" if near else "")
-
-
-@lru_cache(256)
-def _parsed(template: str) -> Command:
-    return parse(template)
+        said = []
+        for name in (name for name in dict.fromkeys(WILDCARD.findall(text)) if not self.has(name)):
+            near = difflib.get_close_matches(name, self._files.get_collection_names(), 1)
+            said.append(
+                f"__{name}__ has no file in {self.folder}" + (f" (did you mean __{near[0]}__?)" if near else "")
+            )
+        return said
 
 
 def may_draw(job: dict[str, Any]) -> bool:
@@ -104,7 +101,8 @@ def draw(job: dict[str, Any], wildcards: Wildcards) -> tuple[list[dict[str, Any]
         told = [f"{one}: it goes to the WebUI as typed" for one in told]
         if not any(map(wildcards.is_template, templates)):
             return [job], told
-        return [_picture(job, number, wildcards) for number in range(_total(job))], told
+        pictures = int(job.get("images", 1)) * (len(job.get("init_images", [])) or 1)
+        return [_picture(job, number, wildcards) for number in range(pictures)], told
     except NotDrawn as error:
         if switch:
             raise
@@ -136,7 +134,3 @@ def _forms(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The stages' forms, in the order of the stages."""
     for value in (value for name, value in job.items() if name not in NO_STAGES):
         yield from (form for form in (value if isinstance(value, list) else [value]) if isinstance(form, dict))
-
-
-def _total(job: dict[str, Any]) -> int:
-    return int(job.get("images", 1)) * (len(job.get("init_images", [])) or 1)

@@ -71,8 +71,7 @@ class WebUIClient(HTTPClient):
     def job_state(self, *, skip_current_image: bool = True, timeout: float | None = None) -> ProgressInfo:
         """``GET /sdapi/v1/progress``, idle or not."""
         params = {"skip_current_image": str(skip_current_image).lower()}
-        body = self._call("GET", "/sdapi/v1/progress", params=params, timeout=timeout or self.timeouts.progress)
-        return self._parse(ProgressInfo, "/sdapi/v1/progress", body)
+        return self._get(ProgressInfo, "/sdapi/v1/progress", params=params, timeout=timeout or self.timeouts.progress)
 
     def pending_tasks(self) -> list[str]:
         """``GET /internal/pending-tasks``: ids of the jobs that wait in the WebUI's own queue.
@@ -80,8 +79,7 @@ class WebUIClient(HTTPClient):
         Raises:
             NotFound: this WebUI has no ``/internal`` routes (``--nowebui``).
         """
-        path = "/internal/pending-tasks"
-        return self._parse(_Pending, path, self._call("GET", path, timeout=self.timeouts.progress)).tasks
+        return self._get(_Pending, "/internal/pending-tasks", timeout=self.timeouts.progress).tasks
 
     def interrupt(self) -> None:
         """``POST /sdapi/v1/interrupt``: takes no id and hits whatever runs. Ask first whose it is."""
@@ -155,25 +153,23 @@ class WebUIClient(HTTPClient):
 
     def scripts(self) -> dict[str, list[str]]:
         """``GET /sdapi/v1/scripts``: lower-case titles for ``txt2img`` and ``img2img``."""
-        return self._parse(dict[str, list[str]], "/sdapi/v1/scripts", self._call("GET", "/sdapi/v1/scripts"))
+        return self._get(dict[str, list[str]], "/sdapi/v1/scripts")
 
     def options(self, *, timeout: float | None = None) -> dict[str, Any]:
         """``GET /sdapi/v1/options``."""
-        path = "/sdapi/v1/options"
-        return self._parse(dict[str, Any], path, self._call("GET", path, timeout=timeout))
+        return self._get(dict[str, Any], "/sdapi/v1/options", timeout=timeout)
 
     def openapi(self) -> dict[str, Any]:
         """``GET /openapi.json``: the schema of every route; empty where the WebUI does not publish it."""
         try:
-            return self._parse(dict[str, Any], "/openapi.json", self._call("GET", "/openapi.json"))
+            return self._get(dict[str, Any], "/openapi.json")
         except (CallFailed, BadAnswer):
             return {}
 
     def adetailer_models(self) -> list[str]:
         """``GET /adetailer/v1/ad_model``; empty where ADetailer is not installed."""
-        path = "/adetailer/v1/ad_model"
         try:
-            return self._parse(_ADetailerModels, path, self._call("GET", path)).ad_model
+            return self._get(_ADetailerModels, "/adetailer/v1/ad_model").ad_model
         except NotFound:
             return []
 
@@ -183,7 +179,7 @@ class WebUIClient(HTTPClient):
         Raises:
             NotFound: ADetailer is not installed.
         """
-        return self._parse(dict[str, Any], "/adetailer/v1/schema", self._call("GET", "/adetailer/v1/schema"))
+        return self._get(dict[str, Any], "/adetailer/v1/schema")
 
     def adetailer_version(self) -> str | None:
         """``GET /adetailer/v1/version``; None where ADetailer is not installed."""

@@ -138,26 +138,34 @@ class HTTPClient:
             _json(asked, response)  # raises
         return Received(asked, response)
 
-    def _call(self, method: str, path: str, *, timeout: float | None = None, **arguments: Any) -> Any:
-        """A short call's decoded JSON."""
+    def ask(self, method: str, path: str, *, timeout: float | None = None, **arguments: Any) -> requests.Response:
+        """A short call's answer as it came, whatever its status; ``arguments`` as requests takes them.
+
+        Raises:
+            Unreachable: there was none.
+        """
         asked = self._name(method, path)
         seconds = timeout or self.timeouts.call
-        # A server closes an idle connection whenever it likes: a GET that came just then is sent once more.
-        for is_last in (method != "GET", True):
+        limits, once_more = (self.timeouts.connect, seconds), method == "GET"
+        while True:  # a server closes an idle connection whenever it likes: a GET that came just then is sent once more
             try:
-                response = self._session.request(
-                    method, self.base_url + path, timeout=(self.timeouts.connect, seconds), **arguments
-                )
-                break
+                return self._session.request(method, self.base_url + path, timeout=limits, **arguments)
             except requests.ReadTimeout:
                 raise CallTimedOut(f"{asked} was not answered in {seconds:g} s: the WebUI is busy or hangs") from None
             except requests.RequestException as error:
-                if is_last or type(error) is not requests.ConnectionError or _was_not_sent(error):
+                if not once_more or type(error) is not requests.ConnectionError or _was_not_sent(error):
                     raise Unreachable(self._unreachable(asked, error)) from None
-        return _json(asked, response)
+                once_more = False
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        """A short call's decoded JSON; see :meth:`ask`."""
+        return _json(self._name(method, path), self.ask(method, path, **arguments))
+
+    def _get(self, kind: type[T], path: str, **arguments: Any) -> T:
+        return self._parse(kind, path, self._call("GET", path, **arguments))
 
     def _list(self, kind: type[T], path: str) -> list[T]:
-        return self._parse(list[kind], path, self._call("GET", path))  # type: ignore[valid-type]  # a type made here
+        return self._get(list[kind], path)  # type: ignore[valid-type]  # a type made here
 
     def _parse(self, kind: type[T], path: str, body: Any) -> T:
         try:
@@ -173,15 +181,10 @@ class HTTPClient:
 
 
 class Received:
-    """A generation's answer as it came over the wire, decoded when it is asked for: that takes milliseconds."""
+    """A generation's answer as it came over the wire: ``content``. It is decoded when asked for, in milliseconds."""
 
     def __init__(self, asked: str, response: requests.Response) -> None:
-        self._asked, self._response = asked, response
-
-    @property
-    def content(self) -> bytes:
-        """The body as it came."""
-        return self._response.content
+        self._asked, self._response, self.content = asked, response, response.content
 
     def generation(self) -> Generation:
         """What txt2img and img2img made.

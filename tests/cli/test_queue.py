@@ -65,6 +65,11 @@ def test_a_task_is_edited_shown_and_duplicated(deployed: Prefect, three: dict[st
     assert shown["params"]["job"]["txt2img"]["prompt"] == "a: b, c"
     assert (shown["params"]["job"]["txt2img"]["steps"], shown["pictures"]) == (9, 2)
     assert shown["link"].endswith(one)
+    both = deployed.darkroom("queue", "edit", one, "images=2", "images.x=1")
+    assert (both.returncode, both.stderr) == (
+        2,
+        "images.x=1: images.x is part of images, which has a value of its own\n",
+    )
     wrong = deployed.darkroom("queue", "edit", one, "txt2img.steps=900")
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert "txt2img.steps" in wrong.stderr and len(wrong.stderr.splitlines()) == 1

@@ -60,6 +60,12 @@ def test_a_request_is_painted_as_it_stands_and_its_answer_kept_whole(server: Emb
     assert pixels(first) == pixels(Path(published[0].path).read_bytes()) == pixels(direct(server, **PAYLOAD))
 
 
+def test_variations_keep_the_seed(server: EmbeddedWebUI, home: Path) -> None:
+    published = paint(server, home, "txt2img", **PAYLOAD, batch_size=2, subseed=9, subseed_strength=0.5)
+    assert len({one.path for one in published}) == 2
+    assert json.loads(kept(home)[1]["info"])["all_seeds"] == [5, 5]
+
+
 def test_pictures_go_through_the_store(server: EmbeddedWebUI, home: Path) -> None:
     init = base64.b64encode(direct(server, **PAYLOAD)).decode()
     paint(server, home, "img2img", **PAYLOAD, init_images=[f"data:image/png;base64,{init}"], denoising_strength=0.3)

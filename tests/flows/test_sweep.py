@@ -17,7 +17,7 @@ from flows.batch import BatchIncomplete
 from flows.generate import generate
 from flows.job import GenerationJob, read_job
 from store.inputs import stored
-from store.settings import PROJECT
+from store.settings import PROJECT, settings
 from tests.flows.test_publishing import Run, painted
 from tests.requesting import arm
 from webui.embedded.server import EmbeddedWebUI
@@ -74,6 +74,27 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 def same_pixels(one: str | Path, other: str | Path) -> bool:
     return Image.open(one).tobytes() == Image.open(other).tobytes()
+
+
+def test_a_pattern_is_looked_for_beside_the_job_file_or_in_the_inputs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("home", "inputs"):
+        monkeypatch.setattr(settings(), name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("inputs/faces/a.png", "inputs/faces/b.png")):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), (number, 9, 9)).save(name)
+    fields = {"checkpoint": "photo", "img2img": {"prompt": "x"}, "init_images": ["faces/a.png"]}
+    fields["sweep"] = {"init_images": "faces/*.png"}
+    Path("inputs/swept.yaml").write_text(yaml.safe_dump(fields))
+    from_the_file = read_job(Path("inputs/swept.yaml"))
+    from_a_run = GenerationJob.model_validate(fields).with_files_kept()
+    assert from_the_file.sweep == from_a_run.sweep
+    assert [stored(one).suffix for one in from_a_run.sweep[0].values] == [".png", ".png"]
+    fields["sweep"] = {"init_images": "none/*.png"}
+    with pytest.raises(ValueError, match=r"none/\*\.png: no such file"):
+        GenerationJob.model_validate(fields).with_files_kept()
 
 
 def test_each_checkpoint_is_loaded_once_and_each_cell_is_the_job_alone(server: EmbeddedWebUI, home: Path) -> None:

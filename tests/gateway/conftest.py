@@ -19,12 +19,10 @@ class Gateway:
     url: str
     prefect: Prefect
     child: Child
-    command: list[str]
 
     def call(self, method: str, path: str, body: Any = None, *, status: int = 200, client: str = "test") -> Any:
-        answer = requests.request(
-            method, self.url + path, json=body, headers={"User-Agent": client}, timeout=120, params=None
-        )
+        headers = {"User-Agent": client}
+        answer = requests.request(method, self.url + path, json=body, headers=headers, timeout=120)
         assert answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.content else None
 
@@ -42,7 +40,7 @@ def served(deployed: Prefect) -> Iterator[Gateway]:
     """A gateway, and a worker beside it; gone after these tests, for others start workers of their own there."""
     port = free_port()
     with deployed.worker():
-        gateway = Gateway(f"http://127.0.0.1:{port}", deployed, start(deployed, port), [])
+        gateway = Gateway(f"http://127.0.0.1:{port}", deployed, start(deployed, port))
         yield gateway
         gateway.child.stop()
 

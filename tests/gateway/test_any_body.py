@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,9 @@ ROUTES = [
 @given(body=bodies)
 def test_any_body_is_answered(gateway: Gateway, method: str, path: str, body: Any) -> None:
     before = sorted(Path(gateway.prefect.home).parent.iterdir())
-    try:
-        answer = requests.request(method, gateway.url + path, json=body, timeout=60)
-    except (ValueError, UnicodeEncodeError):
-        return  # no JSON: a float that is no number
+    text = json.dumps(body)  # NaN and Infinity too, which are no JSON and which Python reads
+    headers = {"Content-Type": "application/json"}
+    answer = requests.request(method, gateway.url + path, data=text, headers=headers, timeout=60)
     assert answer.status_code < 500, answer.text
     assert "root:x:" not in answer.text, "a piece of another file"
     assert sorted(Path(gateway.prefect.home).parent.iterdir()) == before

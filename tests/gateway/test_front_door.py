@@ -57,6 +57,13 @@ def test_a_client_selects_a_checkpoint_for_itself_alone(gateway: Gateway, painte
     assert info["sd_model_name"] == "oil"
 
 
+def test_options_that_prefect_would_not_hold_are_refused(gateway: Gateway) -> None:
+    said = gateway.call("POST", "/as/big/sdapi/v1/options", {"samples_filename_pattern": '"' * 2500}, status=422)
+    assert "at most 4,900 are remembered" in said["detail"]
+    gateway.call("POST", "/as/big/sdapi/v1/options", {"samples_filename_pattern": '"' * 1000})
+    assert len(gateway.call("GET", "/as/big/sdapi/v1/options")["samples_filename_pattern"]) == 1000
+
+
 @pytest.mark.parametrize("route", ["server-kill", "server-restart", "unload-checkpoint", "train/embedding"])
 def test_what_would_harm_others_is_refused(gateway: Gateway, route: str) -> None:
     said = gateway.call("POST", f"/sdapi/v1/{route}", {}, status=403)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
-import uvicorn
 import websockets
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +15,7 @@ from hypothesis import strategies as st
 from services.environment import public_address
 from services.origin import OwnPagesOnly, why_refused
 from store.settings import settings
+from tests.services.serving import served
 
 PATIENCE = 30
 PUBLIC = "http://gpu-box.lan:4200"
@@ -111,16 +110,8 @@ async def answers_all(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    server = uvicorn.Server(uvicorn.Config(OwnPagesOnly(answers_all), port=0, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    while not server.started:
-        assert thread.is_alive()
-        started.wait(0.01)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    thread.join(PATIENCE)
+    with served(OwnPagesOnly(answers_all), lifespan="off") as port:
+        yield port
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "DELETE"])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-import uvicorn
 
 from services import prefect_server
 from services.environment import SERVER
@@ -20,6 +18,7 @@ from services.prefect_server import PAUSES, WriteMiddleware
 from services.process import Child
 from services.stack import server_on
 from tests.servers import Prefect, free_port
+from tests.services.serving import served
 from tests.waiting import until
 
 PATIENCE = 30
@@ -52,16 +51,8 @@ class Refusing:
 @pytest.fixture
 def prefect() -> Iterator[tuple[str, Refusing]]:
     refusing = Refusing()
-    server = uvicorn.Server(uvicorn.Config(WriteMiddleware(refusing), port=0, log_level="critical"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    started = threading.Event()
-    while not server.started:
-        assert thread.is_alive()
-        started.wait(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", refusing
-    server.should_exit = True
-    thread.join(PATIENCE)
+    with served(WriteMiddleware(refusing)) as port:
+        yield f"http://127.0.0.1:{port}", refusing
     gc.unfreeze()
 
 

@@ -37,3 +37,16 @@ def test_a_file_without_prompts_is_named(lines: str, says: str, tmp_path: Path) 
     (tmp_path / "night.yaml").write_text(YAML.replace("LINES", lines))
     with pytest.raises(ValueError, match=says):
         read_jobs(tmp_path / "night.yaml")
+
+
+@pytest.mark.parametrize("named", ["../secret.txt", "link.txt", "ABSOLUTE"])
+def test_prompts_come_from_beside_the_file_only(named: str, tmp_path: Path) -> None:
+    """A run may name a file of jobs in the inputs folder: it must not read others through that."""
+    (tmp_path / "secret.txt").write_text("a password\n")
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    (folder / "link.txt").symlink_to(tmp_path / "secret.txt")
+    named = str(tmp_path / "secret.txt") if named == "ABSOLUTE" else named
+    (folder / "night.yaml").write_text(YAML.replace("LINES", named))
+    with pytest.raises(ValueError, match="is not beside the file that names it"):
+        read_jobs(folder / "night.yaml")
