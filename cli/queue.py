@@ -6,6 +6,7 @@ A task is named by its id or by the first characters of it, as the list shows th
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -170,10 +171,9 @@ def clear(*statuses: Ended, days: Annotated[float, Parameter(help="Only what end
 def pause(when: Literal["after-task", "after-picture", "now"] = "after-task") -> int:
     """Start nothing more; what runs is finished, or stops after its picture, or at once."""
     with queue_client() as client:
-        from backlog.control import Pause
-        from backlog.control import pause as stop
+        from backlog import control
 
-        stop(client, Pause(when))
+        control.pause(client, control.Pause(when))
     say("paused; go on with `darkroom queue resume`")
     return 0
 
@@ -258,7 +258,7 @@ def _print_table(tasks: list[Task]) -> None:
             _as_time(task.eta) if task.eta is not None else "",
             str(task.priority or ""),
         )
-    Console(soft_wrap=True, highlight=False).print(table)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)  # uncut for a file or a program
 
 
 def _as_time(seconds: float) -> str:

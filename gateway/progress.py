@@ -18,6 +18,7 @@ from backlog.order import MOST, count_waiting, in_order
 from backlog.task import ENDED, NotFound, Status, Task
 from gateway.jobs import answer, client_tag, id_tag
 from gpu.job import sent_for
+from tasks.raw import answer_of
 from webui.client import WebUIClient
 from webui.errors import WebUIError
 
@@ -89,12 +90,12 @@ def find(prefect: SyncPrefectClient, task_id: str) -> Task:
 
 
 def current(prefect: SyncPrefectClient, client: str) -> Task | None:
-    """The client's latest task, while it waits or runs."""
+    """The client's latest task, until it is answered: its run is still put away then."""
     try:
         task = queue.show(prefect, _latest(prefect, client_tag(client), client).id)
     except NotFound:
         return None
-    return None if task.status in ENDED else task
+    return None if task.status in ENDED or answer_of(str(task.id)).is_file() else task
 
 
 def _latest(prefect: SyncPrefectClient, tag: str, asked: str) -> Any:
