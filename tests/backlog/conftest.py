@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from backlog import estimate
@@ -27,8 +26,6 @@ def client(deployed: Prefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             for run in runs:
                 client.delete_flow_run(run.id)
         yield client
-        # Prefect's sender of events is one for the process, and knows the server of its first event only.
-        EventsWorker.drain_all(timeout=10, at_exit=False)
 
 
 def job(name: str = "moon", **changes: Any) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def two_at_once(deployed: Prefect) -> Iterator[None]:
 def on_the_gpu(painter: EmbeddedWebUI, runs: list[str]) -> list[str]:
     """The runs in the order of their requests; a run's task ids hold its id's begin."""
     begins = {run[:8]: run for run in runs}
-    tasks = [body["force_task_id"] for _, _, _, body in painter.requests.of("POST", "/sdapi/v1/txt2img") if body]
+    sent = painter.requests.of("POST", "/sdapi/v1/txt2img")  # other modules' too, strangers without an id among them
+    tasks = [body["force_task_id"] for _, _, _, body in sent if body and body.get("force_task_id")]
     found = [begins.get(task.removeprefix("task(darkroom-")[:8], "") for task in tasks]
     return [run for run in dict.fromkeys(found) if run]
 
