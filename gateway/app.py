@@ -11,13 +11,14 @@ from typing import Any
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.responses import FileResponse, Response
 from prefect.client.orchestration import get_client
 
 from backlog import task as tasks
 from blocks.connection import WebUI
 from gateway import front_door, progress, queue_api
 from gateway.clients import Choices, NamedPaths
+from services.bodies import BoundedBodies
 from services.origin import OwnPagesOnly
 from store.settings import settings
 
@@ -33,32 +34,6 @@ STATUS = {
     tasks.Refused: 409,
 }
 ABOUT = "The queue of Stable Diffusion jobs, and the WebUI's API in front of it (each client's requests are queued)."
-
-
-class BoundedBodies:
-    """An ASGI application around another: a request that is too large is refused while it comes in."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        told = int(dict(scope["headers"]).get(b"content-length", b"0"))  # uvicorn refuses what is no number
-        if told > LARGEST_BODY:
-            refusal = JSONResponse({"detail": f"a request of at most {LARGEST_BODY:,} bytes is taken"}, 413)
-            return await refusal(scope, receive, send)
-        so_far = 0
-
-        async def bounded() -> Any:
-            nonlocal so_far
-            message = await receive()
-            so_far += len(message.get("body", b""))
-            if so_far > LARGEST_BODY:
-                raise HTTPException(413, f"a request of at most {LARGEST_BODY:,} bytes is taken")
-            return message
-
-        await self._app(scope, bounded, send)
 
 
 def _said(content: Any, status: int) -> Response:
@@ -107,4 +82,4 @@ def create_app() -> FastAPI:
 
 def application() -> Any:
     """For ``uvicorn --factory``: for programs of this machine, and for its own pages."""
-    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app())))
+    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app()), LARGEST_BODY))

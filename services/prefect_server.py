@@ -1,6 +1,7 @@
-"""The Prefect server that ``darkroom up`` starts: Prefect's own behind two ASGI middlewares.
+"""The Prefect server that ``darkroom up`` starts: Prefect's own behind three ASGI middlewares.
 
-The first takes requests of programs and of the server's own pages only (services/origin.py). The second is for writes:
+The first takes requests of programs and of the server's own pages only (services/origin.py), the second none that are
+too large (services/bodies.py). The third is for writes:
 
 - SQLite refuses a transaction that read before another one wrote. Prefect answers that with 503, and its client sleeps
   2 s, then 4 s, while the GPU waits. Here the request is repeated after milliseconds; its transaction was rolled back.
@@ -23,11 +24,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.bodies import BoundedBodies
 from services.environment import public_address
 from services.origin import OwnPagesOnly
 
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # seconds between the tries
 LOCKED = 503  # Prefect's status for "database is locked"
+LARGEST_BODY = 32 * 1024 * 1024  # bytes of a request; Prefect takes parameters of 512 KiB, log lines of 1 MiB at once
 WRITES = ("POST", "PATCH", "PUT", "DELETE")
 NOT_RETURNABLE = "Not stored: Prefect could not return it ({why}), and each list with it would fail. Take it out."
 
@@ -115,4 +118,4 @@ def _freeze_when_started(send: Send) -> Send:
 
 def application() -> ASGIApp:
     """For ``uvicorn --factory``."""
-    return OwnPagesOnly(WriteMiddleware(create_app(final=True)), public_address())
+    return OwnPagesOnly(BoundedBodies(WriteMiddleware(create_app(final=True)), LARGEST_BODY), public_address())
