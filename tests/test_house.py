@@ -371,7 +371,6 @@ def test_the_tests_that_a_page_names_are_there(page: str) -> None:
     text = (PROJECT / page).read_text()
     for path in re.findall(r"`(tests/[\w./]*)`", text):
         assert (PROJECT / path).exists(), path
-    tests = {
-        node.name for path in modules("tests") for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef)
-    }
-    assert set(re.findall(r"`(test_\w+)`", text)) <= tests
+    if named := set(re.findall(r"`(test_\w+)`", text)):
+        functions = (node for path in modules("tests") for node in ast.walk(tree(path)))
+        assert named <= {node.name for node in functions if isinstance(node, ast.FunctionDef)}
