@@ -30,9 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 HEAVY = ("own_server", "up", "prefect_server")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `pytest -n 2 --dist loadfile`: the files whose tests take longest come first, so that none is left alone at
-    the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is long, unless --matrix asks for more. For `pytest -n 2 --dist loadfile`: the files whose tests
+    take longest come first, so that none is left alone at the end."""
+    if config.getoption("--matrix") == "none":
+        long = [item for item in items if item.get_closest_marker("long") is not None]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
     needed: dict[str, set[str]] = {}
     for item in items:
         needed.setdefault(_file(item), set()).update(getattr(item, "fixturenames", ()))

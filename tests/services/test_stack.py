@@ -44,6 +44,7 @@ def record(home: Path) -> dict[str, Any]:
     return json.loads((home / "up.json").read_text())
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_each_part_that_is_killed_comes_back_at_its_address(tmp_path: Path) -> None:
     with up(tmp_path, environment(tmp_path)) as log:

@@ -15,7 +15,7 @@ from webui.embedded.server import EmbeddedWebUI
 from worker.recovery import CRASHES
 
 
-@pytest.fixture(scope="module", params=["cold", "warm"])
+@pytest.fixture(scope="module", params=[pytest.param("cold", marks=pytest.mark.long), "warm"])
 def worker(request: pytest.FixtureRequest, deployed: Prefect) -> Iterator[Child]:
     with deployed.worker(DARKROOM_COLD_START="1" if request.param == "cold" else "0") as child:
         yield child

@@ -15,7 +15,7 @@ from webui.embedded.server import EmbeddedWebUI
 from worker.recovery import CRASHES
 
 
-@pytest.mark.parametrize("start", ["cold", "warm"])
+@pytest.mark.parametrize("start", [pytest.param("cold", marks=pytest.mark.long), "warm"])
 def test_a_worker_that_is_stopped_leaves_nothing_running(start: str, deployed: Prefect, held: EmbeddedWebUI) -> None:
     with deployed.worker(DARKROOM_COLD_START="1" if start == "cold" else "0") as child:
         run = start_and_wait(deployed, held)

@@ -89,6 +89,7 @@ def webui(tmp_path: Path) -> Iterator[OwnWebUI]:
     webui.child.kill()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_webui_that_is_killed_costs_no_run_and_no_finished_picture(deployed: Prefect, webui: OwnWebUI) -> None:
     """Twelve queued runs, the first one a batch."""

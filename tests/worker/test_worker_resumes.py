@@ -72,6 +72,7 @@ def test_a_cancelled_run_whose_process_ended_late_is_cancelled_and_not_resumed(d
     assert deployed.run(run)["run_count"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 @pytest.mark.timeout(240)
 def test_a_retry_right_after_a_cancel_waits_for_a_minute_and_runs(deployed: Prefect, held: EmbeddedWebUI) -> None:
