@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import yaml
 from PIL import Image
 from prefect.utilities.callables import parameter_schema
@@ -20,6 +21,7 @@ from store.inputs import stored
 from store.settings import PROJECT, settings
 from tests.flows.test_publishing import Run, painted
 from tests.requesting import arm
+from webui.embedded.checkpoints import write_checkpoint
 from webui.embedded.server import EmbeddedWebUI
 
 FIELDS: dict[str, Any] = {
@@ -98,17 +100,19 @@ def test_a_pattern_is_looked_for_beside_the_job_file_or_in_the_inputs_folder(
 
 
 def test_each_checkpoint_is_loaded_once_and_each_cell_is_the_job_alone(server: EmbeddedWebUI, home: Path) -> None:
-    sweep = {"cfg_scale": [4, 9], "checkpoint": ["oil", "photo", "ink"]}
-    run = Run(generate, server.url, home / "gallery", job=job(sweep))
+    write_checkpoint(server.engine.checkpoints.folder / "fifth.safetensors")
+    requests.post(f"{server.url}/sdapi/v1/refresh-checkpoints", timeout=30).raise_for_status()
+    scales, names = range(2, 10), ["oil", "photo", "ink", "watercolour", "fifth"]
+    run = Run(generate, server.url, home / "gallery", job=job({"cfg_scale": [*scales], "checkpoint": names}))
     *cells, grid = run.attempt()
     asked = [body for _, path, _, body in server.requests if path.endswith("2img") and body]
     order = [body["override_settings"]["sd_model_checkpoint"] for body in asked]
-    assert len([one for number, one in enumerate(order) if number == 0 or order[number - 1] != one]) == 3
+    assert len([one for number, one in enumerate(order) if number == 0 or order[number - 1] != one]) == 5
     assert sorted(Path(one.path).stem for one in cells) == sorted(
-        f"swept-7-txt2img-{cfg}-{name}" for cfg in (4, 9) for name in ("oil", "photo", "ink")
+        f"swept-7-txt2img-{cfg}-{name}" for cfg in scales for name in names
     )
     assert (grid.stage, Path(grid.path).stem) == ("grid", "swept-7-grid")
-    assert len(json.loads(Path(grid.path).with_suffix(".json").read_text())["cells"]) == 6
+    assert len(json.loads(Path(grid.path).with_suffix(".json").read_text())["cells"]) == 40
     assert "swept-7-grid.png" in run.sheet()
     alone = job([], checkpoint="ink", txt2img=FIELDS["txt2img"] | {"cfg_scale": 9})
     [single] = Run(generate, server.url, home / "alone", job=alone).attempt()
