@@ -63,6 +63,15 @@ def save_given(client: SyncPrefectClient, given: str, name: str, say: Say) -> No
         except ValueError:
             raise ValueError(f"{given}: neither a file nor the id of a task") from None
         job = GenerationJob.model_validate(task.params.get("job"))
+    save_job(client, job, name, say)
+
+
+def save_job(client: SyncPrefectClient, job: GenerationJob, name: str, say: Say) -> None:
+    """Save a job, whose files are in the store, as a deployment.
+
+    Raises:
+        NotSaved: the name is taken by a job of prefect.yaml.
+    """
     entry = DeploymentEntry(
         name=name,
         entrypoint=f"flows.{DEPLOYMENT.replace('/', '.')}",

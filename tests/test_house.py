@@ -31,7 +31,7 @@ BUDGETS = {
     "backlog": 1240,
     "worker": 1730,
     "cli": 1195,
-    "gateway": 1700,
+    "gateway": 2200,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -87,13 +87,34 @@ logging.getLogger("nicegui").addFilter(_is_unexpected)
 
 def link_out(text: str, address: str, name: str) -> ui.link:
     """A link to a page of another server, in a tab of its own; ``name``: what it leads to, for a screen reader."""
-    return ui.link(text, address, new_tab=True).props(f'aria-label="{name}" rel=noreferrer')
+    made = ui.link(text, address, new_tab=True)
+    made.props["aria-label"] = name
+    return made.props("rel=noreferrer")
 
 
-def button(icon: str, name: str, on_click: Callable[[], object]) -> ui.button:
-    """A button that is an icon; ``name`` is its tooltip, and its name for a screen reader."""
-    made = ui.button(icon=icon, on_click=on_click).props(f'flat dense round aria-label="{name}"').classes("icon-button")
-    return made.tooltip(name)
+def button(icon: str, name: str, on_click: Callable[[], object], tooltip: str = "") -> ui.button:
+    """A button that is an icon; ``name``: what it does, for a screen reader, ``tooltip``: the same in short."""
+    made = ui.button(icon=icon, color=None, on_click=on_click).classes("icon-button")
+    made.props["aria-label"] = name
+    made.props["title"] = tooltip or name
+    return made.props("flat dense round")
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 picture``, ``1,000 pictures``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+async def confirmed(question: str, yes: str) -> bool:
+    """Whether a person says yes to what can't be undone."""
+    with ui.dialog() as dialog, ui.card():
+        ui.label(question)
+        with ui.element("div").classes("head"):
+            ui.space()
+            ui.button("Keep", on_click=lambda: dialog.submit(False)).props("flat")
+            ui.button(yes, on_click=lambda: dialog.submit(True)).props("unelevated color=negative")
+    answer: Awaitable[bool | None] = dialog
+    return bool(await answer)
 
 
 def duration(seconds: float | None) -> str:
