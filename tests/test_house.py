@@ -30,8 +30,8 @@ BUDGETS = {
     "services": 745,
     "backlog": 1240,
     "worker": 1730,
-    "cli": 1195,
-    "gateway": 2200,
+    "cli": 1197,
+    "gateway": 2230,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

@@ -13,7 +13,7 @@ from starlette.datastructures import State
 from backlog import change, queue
 from backlog.capture import capture
 from backlog.task import InvalidJob, Task
-from cli.given import save_job
+from cli.given import save_given
 from flows.job import GenerationJob
 from gateway.page.form import BLANK, JobForm
 from gateway.page.frame import do, frame
@@ -97,7 +97,7 @@ class AddScreen:
     async def _save(self) -> None:
         if (job := await self._checked()) is not None:
             await do(
-                f"{job.name} is saved: see Saved jobs", save_job, self._state.prefect, job, job.name, lambda _: None
+                f"{job.name} is saved: see Saved jobs", save_given, self._state.prefect, job, job.name, lambda _: None
             )
 
     async def _checked(self) -> GenerationJob | None:

@@ -15,7 +15,6 @@ from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from flows.job import GenerationJob, explain
 from gateway.page.frame import button
@@ -189,8 +188,7 @@ class JobForm:
 
     def _control(self, name: str, about: FieldInfo, values: dict[str, Any]) -> Any:
         """The control of a field; what is put in goes into ``values``, and out of it where it is empty."""
-        default = about.get_default(call_default_factory=True)
-        given = values.get(name, None if default is PydanticUndefined else default)
+        given = values.get(name, None if about.is_required() else about.get_default(call_default_factory=True))
         title, help, kinds = (
             about.title or name,
             about.description or "",
