@@ -145,9 +145,11 @@ def test_what_waits_is_edited_moved_and_cancelled(paused: Gateway, open_page: Op
     rows(page).nth(0).get_by_role("button", name="Edit: second").click()
     page.get_by_role("dialog").get_by_label("Name", exact=True).fill("changed")
     page.get_by_role("dialog").get_by_label("Prompt", exact=True).fill("a windmill")
+    page.get_by_role("dialog").get_by_label("Sampling steps").fill("20")  # the default, which a job does not store
     page.get_by_role("dialog").get_by_role("button", name="Save").click()
     in_order(other, "changed", "first", "third")
-    assert waiting(paused)[0]["prompt"] == "a windmill"
+    edited = {"prompt": "a windmill", "width": 64, "height": 64, "seed": 5}
+    assert waiting(paused)[0]["params"]["job"]["txt2img"] == edited
     rows(page).nth(1).press("Delete")
     began = time.monotonic()
     in_order(other, "changed", "third")
