@@ -213,6 +213,7 @@ class QueueScreen:
     def _progress(self, running: list[tuple[Task, Seen]]) -> None:
         for task, seen in running:
             if (row := self.running.rows.get(task.id)) is not None:
+                row.show(task)
                 row.progress(seen)
 
     async def _act(self, what: str, task: Task) -> None:
@@ -262,7 +263,7 @@ class QueueScreen:
             await do("The history is cleared", control.clear, self._client)
 
     async def _key(self, event: KeyEventArguments) -> None:
-        if not event.action.keydown or event.action.repeat or any(vars(event.modifiers).values()):
+        if not event.action.keydown or event.action.repeat or any(event.modifiers):
             return
         if event.key == "n":
             ui.navigate.to("/add")

@@ -155,7 +155,7 @@ def test_what_waits_is_edited_moved_and_cancelled(paused: Gateway, open_page: Op
     in_order(other, "changed", "third")
     assert time.monotonic() - began < FRESH / 1000
     expect(page.get_by_text("Paused: nothing new starts")).to_be_visible()
-    page.get_by_role("button", name="Resume").click()
+    page.locator("body").press("p")
     expect(other.get_by_text("Nothing waits.")).to_be_visible()
 
 
@@ -171,6 +171,11 @@ def test_the_running_one_is_seen_live_and_a_failed_one_is_retried(
     assert max(late) * held.steps.step_time <= FRESH / 1000, "the step on the page is too old"
     row.get_by_role("button", name="Cancel: long").click()
     expect(rows(page, "Running")).to_have_count(0)
+
+    several = {"name": "several", "checkpoint": "photo", "images": 9, "txt2img": TXT2IMG}
+    task = gateway.call("POST", "/task-scheduler/queue", several, status=201)["id"]
+    expect(rows(page, "Running")).to_contain_text(re.compile(r"Running \([1-8]/9\)"))  # no event tells of a picture
+    gateway.call("POST", f"/task-scheduler/queue/{task}/cancel")
 
     queued(gateway, "wrong", sampler_name="Eular")
     failed = rows(page, "Failed").filter(has_text="wrong")
