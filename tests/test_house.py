@@ -30,8 +30,8 @@ BUDGETS = {
     "services": 790,
     "backlog": 1240,
     "worker": 1730,
-    "cli": 1195,
-    "gateway": 760,
+    "cli": 1197,
+    "gateway": 2260,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
