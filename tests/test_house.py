@@ -20,18 +20,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 905,  # without webui/embedded
     "store": 405,
-    "hours": 305,
+    "hours": 310,
     "variations": 480,
     "gpu": 1260,
     "pictures": 400,
     "blocks": 405,
     "tasks": 1655,
-    "flows": 1240,
-    "deployments": 400,
+    "flows": 1250,
+    "deployments": 425,
     "services": 745,
-    "backlog": 1240,
-    "worker": 1730,
-    "cli": 1195,
+    "backlog": 1490,
+    "worker": 1965,
+    "cli": 1390,
     "gateway": 780,
 }
 ROOMS = list(BUDGETS)
