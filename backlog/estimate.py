@@ -44,8 +44,12 @@ class Estimate:
 
     def seconds(self, task: Task) -> float | None:
         """For the whole task; None: nothing is known of it."""
-        rates = self._rates.get(task.checkpoint) or [rate for each in self._rates.values() for rate in each]
-        return median(rates) * task.work if rates and task.work else None
+        return self.seconds_of(task.checkpoint, task.work)
+
+    def seconds_of(self, checkpoint: str, work: float) -> float | None:
+        """For so much work with a checkpoint."""
+        rates = self._rates.get(checkpoint) or [rate for each in self._rates.values() for rate in each]
+        return median(rates) * work if rates and work else None
 
     def left(self, task: Task) -> float | None:
         """For the rest of a task that is under way."""

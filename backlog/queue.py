@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 from uuid import UUID
 
@@ -33,9 +35,11 @@ from backlog.task import (
     as_task,
     result_images,
 )
+from backlog.timetable import hours_in_force
 from blocks.connection import WebUI
 from deployments.bootstrap import DEPLOYMENT, POOL
 from flows.job import GenerationJob, explain
+from hours.windows import Hours
 from webui.errors import WebUIError
 
 UNDER_WAY = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING, StateType.PAUSED]
@@ -48,7 +52,7 @@ class Overview(BaseModel):
         counts: tasks in each status; the waiting ones are those that are due, not those that a timetable laid out.
         paused: whether the user paused it.
         description: the work pool's; it says so when the worker starts nothing because the WebUI is away.
-        eta: seconds until all that waits is finished, estimated; None: not known.
+        eta: seconds until all that waits is finished, closed GPU hours included, estimated; None: not known.
     """
 
     counts: dict[Status, int]
@@ -61,15 +65,36 @@ def waiting(client: SyncPrefectClient, offset: int = 0, limit: int = 100) -> lis
     """A page of what is due or will be within two minutes, in the order that users set, with position and ETA. The
     worker may take one before another whose checkpoint is not loaded; one that was moved is never passed over.
     """
-    tasks = [as_task(run) for run in in_order(client, offset, limit)]
-    estimate = Estimate(client)
-    seconds = sum(one.eta or 0 for one in _under_way(client, estimate)) + estimate.of_others(tasks) * offset
-    for number, task in enumerate(tasks, start=offset + 1):
-        task.position = number
-        own = estimate.seconds(task)
-        seconds += estimate.of_others(tasks) if own is None else own
-        task.eta = seconds if estimate.known else None
+    estimate, hours = Estimate(client), hours_in_force(client)
+    tasks, work = _with_work(client, estimate, offset, limit)
+    for number, (task, seconds) in enumerate(zip(tasks, work, strict=True), start=1):
+        task.position = offset + number
+        task.eta = _until_done(hours, seconds) if estimate.known else None
     return tasks
+
+
+def work_until_done(client: SyncPrefectClient, task: UUID) -> float | None:
+    """Seconds of work until a waiting task is done, that of all before it included; None: not known, or far behind."""
+    estimate = Estimate(client)
+    tasks, work = _with_work(client, estimate, 0, MOST)
+    return next((seconds for one, seconds in zip(tasks, work, strict=True) if one.id == task and estimate.known), None)
+
+
+def _with_work(
+    client: SyncPrefectClient, estimate: Estimate, offset: int, limit: int
+) -> tuple[list[Task], list[float]]:
+    """A page of what waits, and for each the seconds of work until it is done."""
+    tasks = [as_task(run) for run in in_order(client, offset, limit)]
+    others = estimate.of_others(tasks)
+    own = [others if (seconds := estimate.seconds(one)) is None else seconds for one in tasks]
+    before = sum(one.eta or 0 for one in _under_way(client, estimate)) + others * offset
+    return tasks, list(accumulate(own, initial=before))[1:]
+
+
+def _until_done(hours: Hours, seconds: float) -> float:
+    """Seconds from now until so much work is done, closed GPU hours included."""
+    now = datetime.now(UTC)
+    return (hours.spans(now, seconds)[-1][1] - now).total_seconds()
 
 
 def running(client: SyncPrefectClient) -> list[Task]:
@@ -176,9 +201,12 @@ def overview(client: SyncPrefectClient) -> Overview:
         if kind is not StateType.SCHEDULED:
             only = FlowRunFilter.model_validate({"state": {"type": {"any_": [kind]}}})
             counts[STATUS[kind]] += client.count_flow_runs(work_pool_filter=IN_POOL, flow_run_filter=only)
-    first = waiting(client, 0, MOST)
-    mean = first[-1].eta / len(first) if first and first[-1].eta else 0.0
-    eta = first[-1].eta + mean * max(0, counts[Status.PENDING] - len(first)) if first and first[-1].eta else None
+    estimate = Estimate(client)
+    first, work = _with_work(client, estimate, 0, MOST)
+    eta = None
+    if first and estimate.known:
+        rest = work[-1] / len(first) * max(0, counts[Status.PENDING] - len(first))
+        eta = _until_done(hours_in_force(client), work[-1] + rest)
     return Overview(counts=counts, paused=pool.is_paused, description=pool.description or "", eta=eta)
 
 

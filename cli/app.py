@@ -1,4 +1,4 @@
-"""``darkroom``: up, run, capture, bookmark, queue, deploy, worker, webui, plan, notify, check.
+"""``darkroom``: up, run, capture, bookmark, queue, hours, timetable, deploy, worker, webui, plan, notify, check.
 
 Prefect is imported inside the commands: its address has to be in the environment before that.
 """
@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import yaml
 from cyclopts import App, Parameter
 
 from cli.common import complain, need_prefect, queue_client, say, say_queued
+from cli.hours import hours, timetable
 from cli.queue import queue
 from services.environment import API, ui_url, use
 from services.process import ChildDied
@@ -28,7 +29,8 @@ app = App(
     help="Queue, schedule and retry Stable Diffusion jobs on your own GPU, with Prefect.",
     version_flags=[],
 )
-app.command(queue)
+for one in (queue, hours, timetable):
+    app.command(one)
 
 
 class Stopped(BaseException):
@@ -177,24 +179,31 @@ def bookmark(
     name: Annotated[str, Parameter(help="Of the saved job: in the Prefect UI it is generate/NAME.")],
 ) -> int:
     """Save a job under a name, to run it again with changes, from the Prefect UI or on a timetable."""
+    return _save(lambda client, given: given.save_given(client, job, name, say))
+
+
+def _save(save: Callable[[Any, Any], int | None]) -> int:
+    """``save`` is given a client and the module cli.given."""
     with queue_client() as client:
-        from cli.given import save_given
+        from cli import given
 
         try:
-            save_given(client, job, name, say)
+            return save(client, given) or 0
         except ValueError as error:
             complain(error)
             return 2
-    return 0
 
 
 @app.command
 def deploy(
+    file: Annotated[Path | None, Parameter(help="A job file with `when:`, to save with its timetable.")] = None,
     *,
     webui: Annotated[str | None, Parameter(help="Where the block webui/default shall point.")] = None,
     remove_leftovers: Annotated[bool, Parameter(help="Delete deployments that prefect.yaml no longer names.")] = False,
 ) -> int:
-    """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
+    """Put pool, blocks and deployments into an existing Prefect; or a job of yours on its timetable. Safe to repeat."""
+    if file:
+        return _save(lambda client, given: given.deploy_given(client, file, say))
     api = need_prefect(deployed=False)
     from deployments.bootstrap import bootstrap
 

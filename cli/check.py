@@ -10,6 +10,7 @@ import httpx
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
+from backlog.timetable import read_hours
 from blocks.connection import WebUI
 from blocks.gallery import Gallery
 from deployments.bootstrap import DEPLOYMENT, POOL
@@ -62,6 +63,10 @@ def _whether_runs_start() -> Iterator[Finding]:
     from worker.readiness import END_OF_REASON, ON_HOLD  # here, for it takes a second that `darkroom run` need not wait
 
     with get_client(sync_client=True) as client:
+        try:
+            yield True, f"GPU hours: {read_hours(client)}"
+        except ValueError as error:
+            yield False, f"GPU hours: {error}: darkroom hours"
         pool = client.read_work_pool(POOL)
         if (pool.description or "").startswith(ON_HOLD):
             yield False, f"work pool {POOL}: {str(pool.description).partition(END_OF_REASON)[0]}"

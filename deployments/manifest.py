@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import SCHEDULE_TYPES, construct_schedule
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from hours.policy import Policy
 from store.parsing import parse_yaml, read_text
 from store.settings import PROJECT
 
@@ -55,6 +56,28 @@ class ScheduleEntry(Strict):
     def to_create(self, active: bool) -> DeploymentScheduleCreate:
         """What Prefect's client takes, switched on or off."""
         return DeploymentScheduleCreate(schedule=self.schedule(), active=active, slug=self.slug)
+
+
+class When(ScheduleEntry):
+    """``when:`` of a job file: a schedule, and its runs' policy. ``not_after`` is by the clock of ``timezone``."""
+
+    missed: Literal["latest", "all", "none"] = "latest"
+    not_after: str | None = None
+    at_most: int | None = None
+
+    def policy(self) -> dict[str, Any]:
+        """The parameter of the flow.
+
+        Raises:
+            ValueError: a latest time that is none.
+        """
+        own: dict[str, Any] = {"missed": self.missed, "at_most": self.at_most}
+        own |= {"not_after": f"{self.not_after} {self.timezone}"} if self.not_after else {}
+        return Policy.model_validate(own).model_dump(mode="json", exclude_none=True)
+
+    def entry(self) -> ScheduleEntry:
+        """The schedule alone."""
+        return ScheduleEntry.model_validate(self.model_dump(include={*ScheduleEntry.model_fields}))
 
 
 class PoolEntry(Strict):

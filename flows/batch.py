@@ -14,6 +14,7 @@ from flows.job import GenerationJob
 from flows.log import BatchIncomplete as BatchIncomplete  # stored results of 0.2.0 name it here
 from flows.log import hide_expected_tracebacks
 from flows.pipeline import paint
+from hours.policy import Policy
 from tasks.publish import Published
 from tasks.status import RESULTS, this_run
 
@@ -26,6 +27,7 @@ def batch(
     webui: WebUI | None = None,
     gallery: Gallery | None = None,
     next_jobs: Annotated[int, Field(ge=1)] | None = None,
+    policy: Policy | None = None,
 ) -> list[Published]:
     """Make the pictures of many jobs, each checkpoint loaded once per stage.
 
@@ -36,6 +38,7 @@ def batch(
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
         next_jobs: Of the file only so many, those after the last run of this name; after the last ones the first again.
+        policy: What becomes of a run that can't start in time, on a timetable or by hand; the worker acts on it.
 
     Raises:
         BatchIncomplete: jobs failed; names each, and why.

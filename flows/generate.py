@@ -13,6 +13,7 @@ from flows.inputs import check_blocks_are_references, freeze_inputs
 from flows.job import GenerationJob, read_job
 from flows.log import EXPECTED, hide_expected_tracebacks
 from flows.pipeline import paint
+from hours.policy import Policy
 from tasks.publish import Published
 from tasks.status import RESULTS, this_run
 
@@ -20,7 +21,9 @@ from tasks.status import RESULTS, this_run
 @flow(
     name="generate", flow_run_name="{job.name}", persist_result=True, result_serializer="json", result_storage=RESULTS
 )
-def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None) -> list[Published]:
+def generate(
+    job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | None = None, policy: Policy | None = None
+) -> list[Published]:
     """Make the pictures of one job, stage by stage, and put them into the gallery. Where its prompts are drawn, each
     picture is a job of its own: one that fails stops no other.
 
@@ -28,6 +31,7 @@ def generate(job: GenerationJob, webui: WebUI | None = None, gallery: Gallery | 
         job: What to make.
         webui: The WebUI to paint with; empty: the block named "default".
         gallery: Where the pictures go; empty: the block named "default".
+        policy: What becomes of a run that can't start in time, on a timetable or by hand; the worker acts on it.
     """
     hide_expected_tracebacks()
     check_blocks_are_references()

@@ -22,6 +22,7 @@ from variations.files import read_yaml
 from variations.sweep import Axis, as_axes, cells
 
 MOST_PICTURES = 1000
+TIMETABLE = "when"  # key of a job file beside the job's fields
 # Prefect checks a run's parameters against the schema before we see them: timetables and clients that know 0.1.0 send
 # a single name, or null.
 ONE_OR_SEVERAL = {
@@ -199,6 +200,7 @@ def read_job(path: Path) -> GenerationJob:
     content = read_yaml(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds no job: it should begin with fields such as checkpoint: and txt2img:")
+    content.pop(TIMETABLE, None)  # `darkroom deploy` reads it
     try:
         return checked(content, path.stem, beside=path.parent)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from deployments.bootstrap import POOL
 WEBUI_AWAY = "darkroom.webui.away"
 WEBUI_BACK = "darkroom.webui.back"
 QUEUE_EMPTIED = "darkroom.queue.emptied"
+HOURS_WRONG = "darkroom.hours.wrong"
 OF_POOL = {"prefect.resource.role": "work-pool", "prefect.resource.name": POOL}  # what an event of our pool relates to
 LOOK_EVERY = 12.0  # seconds; more than recovery.RESUME_EVERY
 NOT_ENDED = ["SCHEDULED", "PENDING", "RUNNING", "CANCELLING"]

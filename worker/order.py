@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -122,6 +122,9 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+Drop = Callable[[Sequence[FlowRun]], Awaitable[set[UUID]]]
+
+
 class NotMoved(RuntimeError):
     """Prefect did not let a run be put first; the order stays as it was."""
 
@@ -133,9 +136,12 @@ class Planner:
     just before the longest waiting one's; all others keep theirs, and with it their place.
     """
 
-    def __init__(self, client: PrefectClient, pool: str) -> None:
+    def __init__(self, client: PrefectClient, pool: str, drop: Drop | None = None) -> None:
+        """``drop``: cancels those of the waiting runs that are not to start any more, and returns their ids."""
         self._client = client
         self._pool = pool
+        self._drop = drop
+        self.first: Waiting | None = None  # whose turn it was when the order was last arranged
         self._loaded: str | None = None
 
     async def turns(self) -> list[Turn]:
@@ -156,7 +162,8 @@ class Planner:
             NotMoved: Prefect refused.
         """
         gone = {run.id for run in taken}
-        waiting = [run for run in await self._waiting() if run.id not in gone]
+        waiting = await self._waiting(gone)
+        self.first = next(iter(waiting), None)
         if len(waiting) < 2:
             self._remember(taken)
             return []
@@ -165,6 +172,7 @@ class Planner:
         self._remember(taken)
         free = max(1, slots - len(gone | {run.id for run in active}))
         turns = plan(waiting, await self._now_loaded())[:free]
+        self.first = turns[0].run
         head = sorted(waiting, key=_handed_out)
         if [turn.run.id for turn in turns] == [run.id for run in head[:free]]:
             return []
@@ -181,8 +189,8 @@ class Planner:
             reason = getattr(answer.details, "reason", None)
             raise NotMoved(f"{waiting.name} was to be put first, but Prefect says {reason}")
 
-    async def _waiting(self) -> list[Waiting]:
-        """The scheduled runs that are due, with their queue's priority."""
+    async def _waiting(self, gone: Set[UUID] = frozenset()) -> list[Waiting]:
+        """The scheduled runs that are due, with their queue's priority, but for ``gone`` and what is dropped now."""
         now = datetime.now(UTC)
         runs: list[FlowRun] = []
         while len(runs) < LONGEST:
@@ -193,6 +201,10 @@ class Planner:
         else:  # what a user put first may be due after all of these
             labelled = await self._read({"next_scheduled_start_time": {"before_": now}, "tags": {"all_": [ORDERED]}})
             runs += [run for run in labelled if run.id not in {one.id for one in runs}]
+        runs = [run for run in runs if run.id not in gone]
+        if runs and self._drop is not None:
+            dropped = await self._drop(runs)
+            runs = [run for run in runs if run.id not in dropped]
         if len(runs) < 2:
             return [_as_waiting(run, {}) for run in runs]
         queues = await self._client.read_work_queues(work_pool_name=self._pool)

@@ -38,7 +38,7 @@ UNWANTED_AFTER = 60.0  # seconds without a run that waits for it; the worker loo
 STUCK_AFTER = 900.0  # seconds without any progress of somebody's job
 CANARY_WITHIN = 120.0  # seconds for the small picture; the checkpoint may have to be loaded for it
 CANARY_PAUSES = (5.0, 300.0)  # seconds before it is sent again: at first, then twice as long each time, at most
-ON_HOLD, END_OF_REASON = "On hold, the WebUI is not ready: ", "\n\n"  # around the reasons in the pool's description
+ON_HOLD, END_OF_REASON = "On hold, ", "\n\n"  # around the reasons in the pool's description
 VARIABLE = "darkroom_on_hold"  # Prefect variable with the same reasons, as a list; absent while there is none
 
 logger = logging.getLogger("darkroom.worker")
@@ -123,6 +123,7 @@ class Readiness:
         self._webuis = {"": Watched()}
         self._added = asyncio.Event()
         self._telling = asyncio.Lock()
+        self.closed: str | None = None  # why the GPU hours let no run start; None: what was told last is not known
 
     @property
     def all_ready(self) -> bool:
@@ -150,6 +151,11 @@ class Readiness:
             self._webuis[name] = webui
             self._added.set()
         return webui.reason
+
+    async def set_closed(self, reason: str) -> None:
+        """Tell why the GPU hours let no run start, beside what the WebUIs do; empty: they are open."""
+        self.closed = reason
+        await self._describe()
 
     async def watch(self, wakeup: Wakeup) -> None:
         """Ask them all, each at its own pace, and notify the worker of each change; until cancelled."""
@@ -196,7 +202,9 @@ class Readiness:
     async def _describe(self) -> None:
         """Put the reasons before the pool's description, in place of earlier ones, and into the variable."""
         async with self._telling, get_client() as client:
-            reasons = [webui.found[:500] for webui in self._webuis.values() if webui.found]
+            away = [webui.found[:500] for webui in self._webuis.values() if webui.found]
+            reasons = [f"the WebUI is not ready: {reason}" for reason in away]
+            reasons += [self.closed] if self.closed else []
             present = (await client.read_work_pool(POOL)).description or ""
             rest = present.partition(END_OF_REASON)[2] if present.startswith(ON_HOLD) else present
             wanted = f"{ON_HOLD}{'; '.join(reasons)}{END_OF_REASON}{rest}" if reasons else rest

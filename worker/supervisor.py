@@ -15,12 +15,13 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 
+import httpx
 import psutil
 from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.bootstrap import POOL
 from services.stack import READY_LINE
-from worker import notice, recovery
+from worker import gpu_hours, notice, recovery
 from worker.events import Wakeup, listen
 from worker.fork import ForkServer
 from worker.logs import bound_logs
@@ -46,13 +47,17 @@ async def supervise() -> None:
     worker = DarkroomWorker(
         work_pool_name=POOL, name=recovery.worker_name(), create_pool_if_not_found=False, prefetch_seconds=0
     )
-    wakeup, queue = Wakeup(), notice.QueueWatch()
+    wakeup, queue = worker.wakeup, notice.QueueWatch()
     recover, stopped = recovery.Recovery(), recovery.StoppedProcesses()
+    async with get_client() as client:
+        with contextlib.suppress(httpx.HTTPError):  # the loop below tries again
+            await worker.hours.look(client, POOL)  # before the worker's first heartbeat, for it reads the last one
     loops: list[Callable[[], Awaitable[None]]] = [
         lambda: listen(wakeup),
         lambda: _hand_out(worker, wakeup),
         lambda: _keep_order(worker),
         lambda: worker.readiness.watch(wakeup),
+        lambda: _every(gpu_hours.LOOK_EVERY, worker.hours.look),
         lambda: _every(recovery.RECOVER_EVERY, recover.recover),
         lambda: _every(recovery.RESUME_EVERY, recover.resume),
         lambda: _every(recovery.STOPPED_EVERY, stopped.look),

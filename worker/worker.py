@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
@@ -26,7 +26,10 @@ from deployments.bootstrap import POOL
 from gpu.lease import tickets
 from services.process import appending_to
 from store.settings import settings
+from worker.events import Wakeup
 from worker.fork import COLD_START
+from worker.gpu_hours import GpuHours
+from worker.missed import drop_missed
 from worker.order import Planner
 from worker.prefect_internals import CANCEL_REPLAY, allow_own_process_worker
 from worker.readiness import Readiness
@@ -66,6 +69,7 @@ class DarkroomWorker(ProcessWorker):
     Attributes:
         unplanned: set while a run was started or queued since the last plan.
         on_hold: why no runs are taken now; empty: they are, but for those whose WebUI is not ready.
+        hours: the GPU hours; while they are closed, only runs are taken that these admit.
     """
 
     type = "process"
@@ -79,7 +83,8 @@ class DarkroomWorker(ProcessWorker):
         self._in_line: dict[UUID, tuple[asyncio.Event | None, asyncio.Event]] = {}  # of the run before it, its own
         self._last_in_line: asyncio.Event | None = None
         self._some_put_off = True  # by an earlier worker, perhaps
-        self.readiness = Readiness()
+        self.readiness, self.wakeup = Readiness(), Wakeup()
+        self.hours = GpuHours(self.readiness, self.wakeup)
         self.unplanned = asyncio.Event()
         self.on_hold = ""
 
@@ -92,6 +97,8 @@ class DarkroomWorker(ProcessWorker):
                 # Whoever looks, Prefect's polling too: a run may end between an event and the look that it causes.
                 # Mostly it is done long ago, but for what was started or queued within the last second.
                 await self._plan()
+            if self.hours.closed and not self._next_is_admitted():
+                return []
             started = await super().get_and_submit_flow_runs()
             for run in started:
                 if run.id not in self._in_line:
@@ -101,6 +108,11 @@ class DarkroomWorker(ProcessWorker):
                 self._started += started
                 self.unplanned.set()
             return started
+
+    def _next_is_admitted(self) -> bool:
+        """Whether the next run may start outside the GPU hours; one that is handed out with it hands back at once."""
+        first = self._planner.first if self._planner is not None else None
+        return first is not None and self.hours.admits(first.label)
 
     async def run(
         self, flow_run: FlowRun, configuration: ProcessJobConfiguration, task_status: TaskStatus[int] | None = None
@@ -190,10 +202,13 @@ class DarkroomWorker(ProcessWorker):
         started, self._started = self._started, []
         self.unplanned.clear()
         try:
-            self._planner = self._planner or Planner(self.client, POOL)
+            self._planner = self._planner or Planner(self.client, POOL, self._drop_missed)
             await self._planner.arrange(started, slots=self.work_pool.concurrency_limit or 1)
         except Exception as error:
             logger.warning("the order could not be planned: %s", error)
+
+    async def _drop_missed(self, waiting: Sequence[FlowRun]) -> set[UUID]:
+        return await drop_missed(self.client, waiting, self.hours.since, self.hours.night)
 
 
 async def _wait_for_ticket(run: str, in_line: asyncio.Event) -> None:

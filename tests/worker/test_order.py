@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backlog.order import seconds
+from hours.policy import Policy, Slot, skipped
+from hours.windows import Hours
 from worker.order import PATIENCE, Waiting, checkpoints_of, plan
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -76,6 +80,64 @@ def test_a_run_is_not_starved_by_jobs_of_the_loaded_checkpoint_that_keep_arrivin
         waiting.append(waits("usual", now))
     assert started is not None
     assert started <= PATIENCE.total_seconds() + 60
+
+
+def test_a_simulated_night_of_eight_hours_with_200_jobs_three_timetables_and_hours() -> None:
+    """Stepped, job by job: what the planner says is started, for 2 to 6 minutes, and handed back when the hours close.
+    Two nights before, the machine was off; the queue is longer than a night."""
+    hours = Hours.read("22:00-06:00 Europe/Berlin")
+    chance, off_until = random.Random(7), datetime(2026, 11, 24, 20, 30, tzinfo=UTC)
+    queue = [waits(f"c{number % 5}", number) for number in range(200)]
+    queue = [replace(run, due=off_until + timedelta(seconds=number)) for number, run in enumerate(queue)]
+    work = {str(run.id): timedelta(minutes=chance.randint(2, 6)) for run in queue}
+    slots: dict[str, Slot] = {}
+    for name, every, policy in [
+        ("hourly", 60, Policy(at_most=6)),
+        ("all", 240, Policy(missed="all")),
+        ("none", 90, Policy(missed="none", not_after="03:00 Europe/Berlin")),
+    ]:
+        for number in range(72 * 60 // every):
+            run = replace(waits("c1"), due=off_until + timedelta(minutes=every * number) - timedelta(days=2), label=-1)
+            slots[str(run.id)] = Slot(str(run.id), run.due, policy, name, 2)
+            work[str(run.id)] = timedelta(minutes=1)
+            queue.append(run)
+    begun: dict[str, datetime] = {}
+    done: list[str] = []
+    skips: dict[str, str] = {}
+    now, loaded = off_until, "c3"
+    while now < off_until + timedelta(hours=33):
+        due = [run for run in queue if run.due <= now]
+        night, opens = hours.night(now), hours.opens(now)
+        unbegun = [slots[str(run.id)] for run in due if str(run.id) in slots and str(run.id) not in begun]
+        made = Counter[str]()
+        for one, start in begun.items():
+            made[slots[one].timetable if one in slots else ""] += 2 * (start >= night)
+        found = skipped(unbegun, now, night if opens == now else now, made if opens == now else None)
+        skips |= {slot.id: reason for slot, reason in found}
+        queue = [run for run in queue if str(run.id) not in skips]
+        due = [run for run in due if str(run.id) not in skips]
+        if opens > now or not due:
+            now += timedelta(minutes=1)
+            continue
+        run = plan(due, loaded)[0].run
+        begun.setdefault(str(run.id), now)
+        end = min(now + work[str(run.id)], hours.closes(now) or now)
+        work[str(run.id)] -= end - now
+        now, loaded = end, run.ends
+        assert all(hours.is_open(moment) for moment in (begun[str(run.id)], now - timedelta(seconds=1)))
+        if not work[str(run.id)]:
+            queue.remove(run)
+            done.append(str(run.id))
+    nights = Counter((slots[one].timetable, hours.night(begun[one])) for one in done if one in slots)
+    assert max(count for (name, _), count in nights.items() if name == "hourly") <= 3, "6 pictures a night"
+    assert [one for one, slot in slots.items() if slot.timetable == "all" and slot.due < now] == [
+        one for one in done if slots.get(one, Slot("", now, Policy())).timetable == "all"
+    ], "each of them, in order"
+    assert not [one for one in done if one in slots and slots[one].timetable == "none" and slots[one].due < off_until]
+    assert len(done) == len(set(done))
+    assert {*done, *skips}.isdisjoint({str(run.id) for run in queue}), "what is neither done nor skipped waits"
+    assert len([one for one in done if one not in slots]) > 150
+    assert skips and all(skips.values())
 
 
 def test_the_users_priority_comes_before_the_loaded_checkpoint() -> None:
