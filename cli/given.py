@@ -49,13 +49,15 @@ def job_of(given: Path | str) -> GenerationJob:
     return adapt_example(job, say) if given.resolve() == EXAMPLE else job
 
 
-def save_given(client: SyncPrefectClient, given: str, name: str, say: Say) -> None:
-    """Save the job of a file, a picture or a task of the queue as a deployment.
+def save_given(client: SyncPrefectClient, given: str | GenerationJob, name: str, say: Say) -> None:
+    """Save a job, or the one of a file, a picture or a task of the queue, as a deployment.
 
     Raises:
         ValueError: it holds no job, or the name is taken by a job of prefect.yaml.
     """
-    if Path(given).is_file():
+    if isinstance(given, GenerationJob):
+        job = given
+    elif Path(given).is_file():
         job = job_of(Path(given)).with_files_kept()
     else:
         try:

@@ -1,4 +1,4 @@
-"""The application: the queue's API, the front door and the pictures, on one address."""
+"""The application: the queue's API, the front door, the pictures and the page, on one address."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from backlog import task as tasks
 from blocks.connection import WebUI
 from gateway import front_door, progress, queue_api
 from gateway.clients import Choices, NamedPaths
+from gateway.page.mount import mount
 from services.origin import OwnPagesOnly
 from store.settings import settings
 
@@ -101,7 +102,8 @@ def create_app() -> FastAPI:
 
     app.include_router(queue_api.router)
     app.include_router(progress.router)
-    app.include_router(front_door.router)  # last: it has a route for every path
+    app.include_router(front_door.router)
+    mount(app)  # last: the page answers every other path
     return app
 
 

@@ -35,7 +35,6 @@ FORBIDDEN = {
     "train/embedding": "it would train beside the queue",
     "train/hypernetwork": "it would train beside the queue",
 }
-PASSED_ON = ("sdapi/v1/", "adetailer/v1/", "controlnet/")  # what is read of the WebUI's API
 POSTS = {"png-info", "interrogate", "refresh-checkpoints", "refresh-loras", "refresh-vae", "refresh-embeddings"}
 LIST_WITHIN = 60.0  # seconds for an answer that is passed on
 
@@ -104,13 +103,13 @@ def _stamp(task: Task) -> str:
     return began.strftime("%Y%m%d%H%M%S") if began else "0"
 
 
-@router.get("/{path:path}")
+@router.get("/sdapi/v1/{path:path}")
+@router.get("/adetailer/v1/{path:path}")
+@router.get("/controlnet/{path:path}")
 def read(request: Request, path: str) -> Response:
     """What the WebUI has: lists, options, schemas; as it answers."""
-    if not path.startswith(PASSED_ON):
-        raise HTTPException(404, "Not Found")
-    _refuse(path.removeprefix("sdapi/v1/"))
-    return _as_it_came(_ask(request, path))
+    _refuse(path)
+    return _as_it_came(_ask(request, request.url.path.removeprefix("/")))
 
 
 def _refuse(endpoint: str) -> None:

@@ -31,8 +31,8 @@ BUDGETS = {
     "services": 745,
     "backlog": 1240,
     "worker": 1730,
-    "cli": 1195,
-    "gateway": 780,
+    "cli": 1197,
+    "gateway": 2230,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
