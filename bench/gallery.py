@@ -24,7 +24,7 @@ DAYS, JOBS = 100, 5  # folders, and folders in each
 FIRST = 1_790_000_000.0  # seconds since the epoch: the newest picture
 
 
-def measure(rig: Rig, *, pictures: int = 50_000, repeats: int = 20) -> dict[str, Figure]:
+def measure(rig: Rig, *, pictures: int = 50_000, repeats: int = 10) -> dict[str, Figure]:
     """The figure: the first page of a new process whose index is there, as the page asks for it; and the slowest of
     the filters. Beside them what there is while the index is built for the first time."""
     gallery, folder = rig.folder / "gallery-50k", rig.folder / "catalog"
