@@ -32,7 +32,7 @@ BUDGETS = {
     "backlog": 1240,
     "worker": 1730,
     "cli": 1197,
-    "gateway": 3060,
+    "gateway": 3100,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

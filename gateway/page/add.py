@@ -103,7 +103,7 @@ class AddScreen:
     async def _checked(self) -> GenerationJob | None:
         job = await self.form.checked()
         if job is None:
-            ui.notify("Not yet: see what is said at the fields", type="warning")
+            ui.notify("Not yet: see what is said at the fields", type="warning", position="top")
         return job
 
 

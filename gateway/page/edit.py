@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
 from starlette.datastructures import State
@@ -28,8 +30,8 @@ async def edit(state: State, task: Task) -> None:
 
         async def save() -> None:
             if (job := await form.checked()) is not None:
-                gone = dict.fromkeys(task.params["job"])  # what the form left out: None removes it
-                await do(f"{job.name} is changed", change.edit, state.prefect, task.id, gone | job.parameters())
+                changes = difference(task.params["job"], job.parameters())
+                await do(f"{job.name} is changed", change.edit, state.prefect, task.id, changes)
                 dialog.close()
 
         with ui.element("div").classes("actions"):
@@ -39,3 +41,10 @@ async def edit(state: State, task: Task) -> None:
     dialog.on("hide", dialog.delete)
     dialog.on("keydown.esc", dialog.close)
     dialog.open()
+
+
+def difference(before: Any, after: Any) -> Any:
+    """What change.edit is to lay over one job to make another of it: None where a field is to go."""
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return after
+    return {name: difference(before.get(name), after.get(name)) for name in {**before, **after}}

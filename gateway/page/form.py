@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
+from copy import deepcopy
 from functools import partial
 from typing import Any, get_args
 
@@ -40,7 +41,7 @@ class JobForm:
     """The form of one job. ``values``: the job as it is filled in, which may be wrong."""
 
     def __init__(self, job: dict[str, Any], lists: Offered) -> None:
-        self.values = job
+        self.values = deepcopy(job)
         self._lists = lists
         self._fields: dict[Path, Any] = {}  # the controls, by the path of their field
         self._accepted: Any = None  # the values whose warnings a person has seen
@@ -53,7 +54,7 @@ class JobForm:
 
     def fill(self, job: dict[str, Any]) -> None:
         """Show another job."""
-        self.values, self._accepted = job, None
+        self.values, self._accepted = deepcopy(job), None
         self._draw()
 
     async def checked(self) -> GenerationJob | None:
@@ -77,7 +78,7 @@ class JobForm:
         warnings = {path: found for path in self._paths() if (found := self._warnings(path))}
         if warnings and self._accepted != self.values:
             self._say({**warnings, (): ["Queue it again to have it queued as it is."]})
-            self._accepted = yaml.safe_load(yaml.safe_dump(self.values))
+            self._accepted = deepcopy(self.values)
             return None
         try:
             return await run_in_threadpool(job.with_files_kept)

@@ -50,7 +50,7 @@ def frame(address: str) -> Iterator[None]:
                 ui.label(label).classes("wide-only")
         ui.space()
         link_out("Prefect", ui_url(), "The Prefect UI").classes("nav-link")
-    with ui.element("main").classes("content").props(f'aria-label="{name}"') as content:
+    with ui.element("section").classes("content").props(f'aria-label="{name}"') as content:
         yield
     ui.skip_link("To the content", target=content)
 

@@ -14,7 +14,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from starlette.datastructures import State
 
 from backlog import queue
-from backlog.task import Task
+from backlog.task import Task, result_images
 from gateway.progress import Seen, look
 
 WATCHED = ["prefect.flow-run.", "darkroom.", "prefect.work-pool."]
@@ -72,9 +72,10 @@ async def follow_progress(state: State) -> None:
 
 
 def _look(state: State, running: list[Task], before: dict[UUID, Seen]) -> dict[UUID, Seen]:
-    """A look at each task; one without a newer preview keeps its last."""
+    """A look at each task, and at its pictures that are done; one without a newer preview keeps its last."""
     found = {}
     for task in running:
+        task.result_images = result_images(task.id)
         last = before.get(task.id, Seen())
         now = look(state.webui, task, last.preview_id)
         kept = now if now.preview else replace(now, preview=last.preview, preview_id=last.preview_id)

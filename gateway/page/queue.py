@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -16,9 +16,10 @@ from starlette.datastructures import State
 
 from backlog import change, control, queue
 from backlog.control import Pause
-from backlog.order import in_order
+from backlog.order import count_waiting, in_order
 from backlog.queue import Overview
 from backlog.task import ENDED, Status, Task
+from deployments.bootstrap import POOL
 from gateway.page.edit import edit
 from gateway.page.frame import clock, confirmed, do, duration, frame
 from gateway.page.live import changed, progressed
@@ -28,8 +29,9 @@ from worker.readiness import VARIABLE
 
 PAGE = 50  # waiting tasks on a screen
 FAILED, HISTORY = 5, 20  # failed tasks and ended ones on a screen
-FIRST_WITHIN = 0.8  # seconds that the first answer waits for its content; later it comes over the socket
+FIRST_WITHIN = 0.4  # seconds that the first answer waits for its content; later it comes over the socket
 NOT_OFTENER = 0.25  # seconds between two looks at the queue: a batch tells of a change with each picture
+SUMS_NOT_OFTENER = 2.0  # seconds between two counts of all that has ended, which is a second's work with 20,000
 HINT = "Keys: N adds a job, P pauses and resumes. On a waiting job: Alt+↑ Alt+↓ move it, Enter edits, Delete cancels."
 PAUSES = {
     Pause.AFTER_TASK: "after the job that runs",
@@ -40,10 +42,11 @@ PAUSES = {
 
 @dataclass
 class Listed:
-    """What a screen shows."""
+    """The rows of a screen, and what Prefect tells of the queue as quickly; ``size``: how many wait."""
 
-    overview: Overview
+    paused: bool
     on_hold: list[str]
+    size: int
     running: list[Task]
     waiting: list[Task]
     failed: list[Task]
@@ -54,8 +57,9 @@ def listed(client: SyncPrefectClient, offset: int, history: int | None) -> Liste
     """The queue from ``offset`` on, and what has ended from ``history`` on; None: without it."""
     variable = client.read_variable_by_name(VARIABLE)
     return Listed(
-        queue.overview(client),
+        client.read_work_pool(POOL).is_paused,
         [str(reason) for reason in variable.value] if variable and isinstance(variable.value, list) else [],
+        count_waiting(client),
         queue.running(client),
         queue.waiting(client, offset, PAGE),
         queue.history(client, [Status.FAILED, Status.STOPPED], 0, FAILED),
@@ -79,6 +83,27 @@ def build(state: State) -> None:
         await asyncio.wait([background_tasks.create(screen.refresh())], timeout=FIRST_WITHIN)
 
 
+class OneAtATime:
+    """Calls ``work`` never twice at a time: calls during one are one more after it, and after a pause in seconds."""
+
+    def __init__(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
+        self._work, self._pause = work, pause
+        self._working = self._again = False
+
+    async def call(self) -> None:
+        self._again = True
+        if self._working:
+            return
+        self._working = True
+        try:
+            while self._again:
+                self._again = False
+                await self._work()
+                await asyncio.sleep(self._pause)
+        finally:
+            self._working = False
+
+
 class QueueScreen:
     """The screen of one visitor."""
 
@@ -86,7 +111,8 @@ class QueueScreen:
         self._state = state
         self._client: SyncPrefectClient = state.prefect
         self._visitor = ui.context.client
-        self._looking = self._look_again = False
+        self.refresh = OneAtATime(self._look, NOT_OFTENER).call
+        self._refresh_sums = OneAtATime(self._count, SUMS_NOT_OFTENER).call
         self._paused = False
         with ui.element("div").classes("head"):
             with ui.element("div"):
@@ -101,7 +127,7 @@ class QueueScreen:
         with ui.element("div").classes("banner").props("role=status") as self.banner:
             ui.icon("pause_circle").props("aria-hidden=true")
             self.why = ui.label()
-        self.running_title = ui.label().classes("section").props("role=heading aria-level=2")
+        self.running_title = ui.label("Running").classes("section").props("role=heading aria-level=2")
         self.running = Rows("Running", Running, self._act)
         with ui.element("div").classes("head section"):
             self.waiting_title = ui.label().props("role=heading aria-level=2")
@@ -113,14 +139,26 @@ class QueueScreen:
             ui.label("Nothing waits.")
             ui.link("Add a job: from a form, a picture or its parameters", "/add")
         with ui.element("div").classes("head section") as self.failed_head:
-            self.failed_title = ui.label().props("role=heading aria-level=2")
+            self.failed_title = ui.label("Failed").props("role=heading aria-level=2")
             ui.space()
             ui.button("Retry all", icon="replay", on_click=self._retry_all).props("flat dense")
         self.failed = Rows("Failed", Ended, self._act)
         self._build_history()
         ui.label(HINT).classes("hint wide-only")
         ui.keyboard(on_key=self._key)
+        for later in (
+            self.resume,
+            self.banner,
+            self.running_title,
+            self.pages,
+            self.empty,
+            self.failed_head,
+            self.history,
+        ):
+            later.set_visibility(False)
         changed.subscribe(self.refresh)
+        changed.subscribe(self._refresh_sums)
+        background_tasks.create(self._refresh_sums())
         progressed.subscribe(self._progress)
 
     def _build_history(self) -> None:
@@ -131,57 +169,51 @@ class QueueScreen:
                 ui.button("Clear the history", icon="delete_sweep", on_click=self._clear).props("flat dense")
             self.ended = Rows("History", Ended, self._act)
 
-    async def refresh(self) -> None:
-        """Look at the queue again, after a look that is under way."""
-        self._look_again = True
-        if self._looking:
-            return
-        self._looking = True
-        try:
-            while self._look_again:
-                self._look_again = False
-                first = ((self.history_pages.value or 1) - 1) * HISTORY if self.history.value else None
-                offset = ((self.pages.value or 1) - 1) * PAGE
-                found = await run_in_threadpool(listed, self._client, offset, first)
-                if self._visitor.is_deleted:
-                    return
-                self._show(found)
-                await asyncio.sleep(NOT_OFTENER)
-        finally:
-            self._looking = False
+    async def _look(self) -> None:
+        first = ((self.history_pages.value or 1) - 1) * HISTORY if self.history.value else None
+        offset = ((self.pages.value or 1) - 1) * PAGE
+        found = await run_in_threadpool(listed, self._client, offset, first)
+        if not self._visitor.is_deleted:
+            self._show(found)
+
+    async def _count(self) -> None:
+        found = await run_in_threadpool(queue.overview, self._client)
+        if not self._visitor.is_deleted:
+            self._sum_up(found)
 
     def _show(self, found: Listed) -> None:
-        counts, ended = found.overview.counts, sum(found.overview.counts[one] for one in ENDED)
-        waiting, failed = counts[Status.PENDING], counts[Status.FAILED] + counts[Status.STOPPED]
-        self._paused = found.overview.paused
-        eta = found.overview.eta
-        done = f"all done at about {clock(eta)}, in {duration(eta)}" if eta and not self._paused else ""
-        self.summary.set_text(" · ".join(filter(None, [f"{waiting:,} waiting", done])))
-        self.resume.set_visibility(self._paused)
-        self.pause.set_visibility(not self._paused)
-        why = ["Paused: nothing new starts until you resume."] * self._paused
+        self._paused = found.paused
+        self.resume.set_visibility(found.paused)
+        self.pause.set_visibility(not found.paused)
+        why = ["Paused: nothing new starts until you resume."] * found.paused
         why += [f"On hold: {reason}" for reason in found.on_hold]
         self.why.set_text("\n".join(why))
         self.banner.set_visibility(bool(why))
-        self.running_title.set_text("Running")
         self.running_title.set_visibility(bool(found.running))
         self.running.show(found.running)
-        self.waiting_title.set_text(f"Waiting ({waiting:,})")
-        self.pages.max = max(1, -(-waiting // PAGE))
-        self.pages.set_visibility(waiting > PAGE)
+        self.waiting_title.set_text(f"Waiting ({found.size:,})")
+        self.pages.max = max(1, -(-found.size // PAGE))
+        self.pages.set_visibility(found.size > PAGE)
         self.waiting.show(found.waiting)
-        self.empty.set_visibility(not waiting and not found.running)
-        self.failed_title.set_text(f"Failed ({failed:,})" + (f", the last {FAILED}" if failed > FAILED else ""))
-        self.failed_head.set_visibility(bool(failed))
+        self.empty.set_visibility(not found.size and not found.running)
+        self.failed_head.set_visibility(bool(found.failed))
         self.failed.show(found.failed)
+        self.ended.show(found.ended)
+
+    def _sum_up(self, found: Overview) -> None:
+        ended = sum(found.counts[one] for one in ENDED)
+        failed = found.counts[Status.FAILED] + found.counts[Status.STOPPED]
+        is_known = found.eta and not found.paused
+        self.summary.set_text(f"All done at about {clock(found.eta)}, in {duration(found.eta)}" if is_known else "")
+        self.failed_title.set_text(f"Failed ({failed:,})" + (f", the last {FAILED}" if failed > FAILED else ""))
         self.history.set_text(f"History ({ended:,})")
         self.history.set_visibility(bool(ended))
         self.history_pages.max = max(1, -(-ended // HISTORY))
-        self.ended.show(found.ended)
 
     def _progress(self, running: list[tuple[Task, Seen]]) -> None:
         for task, seen in running:
             if (row := self.running.rows.get(task.id)) is not None:
+                row.show(task)
                 row.progress(seen)
 
     async def _act(self, what: str, task: Task) -> None:
@@ -231,7 +263,7 @@ class QueueScreen:
             await do("The history is cleared", control.clear, self._client)
 
     async def _key(self, event: KeyEventArguments) -> None:
-        if not event.action.keydown or event.action.repeat or any(vars(event.modifiers).values()):
+        if not event.action.keydown or event.action.repeat or any(event.modifiers):
             return
         if event.key == "n":
             ui.navigate.to("/add")
