@@ -12,7 +12,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import batches, firststep, history, idle, loads, memory, polling, progress, results, tables
+from bench import batches, firststep, gallery, history, idle, loads, memory, polling, progress, results, tables
 from bench.goals import Figure
 from bench.rig import Rig
 
@@ -35,6 +35,7 @@ FULL: dict[str, Group] = {
     "polling": lambda rig: polling.measure(rig, repeats=15),
     "history": lambda rig: history.measure(rig, queued=12, single=8),
     "memory": lambda rig: memory.measure(rig, runs=1000),
+    "gallery": gallery.measure,
 }
 FRESH = {"history", "memory"}  # they need a database without anybody else's runs
 

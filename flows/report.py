@@ -57,7 +57,8 @@ def publish_grids(items: Sequence[Item], gallery: Gallery) -> list[Published]:
         if len(made) < len(cells):
             get_run_logger().warning("%s: no grid, because not all of its pictures are here", name)
             continue
-        about = {"flow_run": str(this_run().id), "cells": [{"cell": cell, "path": str(file)} for cell, file in made]}
+        cells_made = [{"cell": cell, "path": str(file)} for cell, file in made]
+        about = {"flow_run": str(this_run().id), "job": name, "cells": cells_made}
         for z, image in grids(made).items():
             seed = min(item.published[1].seed for item in cells.values())
             fields = {"date": f"{due_at():%Y-%m-%d}", "time": f"{due_at():%H-%M-%S}", "job": name, "seed": seed}

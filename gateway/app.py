@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 from prefect.client.orchestration import get_client
 
 from backlog import task as tasks
 from blocks.connection import WebUI
-from gateway import front_door, progress, queue_api
+from gateway import front_door, pictures, progress, queue_api
 from gateway.clients import Choices, NamedPaths
 from gateway.page.mount import mount
 from services.bodies import BoundedBodies
 from services.origin import OwnPagesOnly
-from store.settings import settings
 
 LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
 STATUS = {
@@ -46,6 +44,7 @@ def _said(content: Any, status: int) -> Response:
 async def _open(app: FastAPI) -> AsyncIterator[None]:
     webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
     app.state.webui = webui.get_client()
+    app.state.catalog = await run_in_threadpool(pictures.catalog)
     with get_client(sync_client=True) as app.state.prefect:
         app.state.choices = Choices(app.state.prefect)
         yield
@@ -66,15 +65,7 @@ def create_app() -> FastAPI:
         """Without what was given, which may be long, or text that can't be written (half a surrogate pair)."""
         return _said({"detail": [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]}, 422)
 
-    @app.get("/pictures/{path:path}", tags=["pictures"])
-    def picture(path: str) -> FileResponse:
-        """A picture of the gallery; nothing outside of it."""
-        gallery = Path(settings().gallery).resolve()
-        file = (gallery / path).resolve()
-        if not file.is_relative_to(gallery) or file.suffix not in (".png", ".json") or not file.is_file():
-            raise HTTPException(404, "Not Found")
-        return FileResponse(file)
-
+    app.include_router(pictures.router)
     app.include_router(queue_api.router)
     app.include_router(progress.router)
     app.include_router(front_door.router)

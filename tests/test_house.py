@@ -22,6 +22,7 @@ BUDGETS = {
     "store": 405,
     "hours": 310,
     "variations": 480,
+    "catalog": 550,
     "gpu": 1260,
     "pictures": 400,
     "blocks": 405,
@@ -32,7 +33,7 @@ BUDGETS = {
     "backlog": 1490,
     "worker": 1965,
     "cli": 1395,
-    "gateway": 2260,
+    "gateway": 3090,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
@@ -101,6 +102,8 @@ def test_imports_go_down_only(room: str) -> None:
     allowed = {} if room == "store" else set(ROOMS[: ROOMS.index(room)])  # neither of the lowest two knows the other
     if room in ("hours", "variations"):
         allowed = {"store"}  # functions of times, and from a job's JSON to that of many jobs: without a WebUI
+    if room == "catalog":
+        allowed = {"store", "webui"}
     for path in modules(room):
         used = {name.partition(".")[0] for name in imports(path)} & ({*ROOMS} | BESIDE) - {room}
         assert used <= {*allowed}, f"{path} imports {used - {*allowed}}"
@@ -133,7 +136,7 @@ def _modules_used(name: str, path: Path, known: set[str]) -> set[str]:
     return (found & known) - {name}
 
 
-@pytest.mark.parametrize("room", ["webui", "store", "hours", "variations", "gpu", "pictures"])
+@pytest.mark.parametrize("room", ["webui", "store", "hours", "variations", "catalog", "gpu", "pictures"])
 def test_the_lowest_rooms_know_no_prefect(room: str) -> None:
     for path in modules(room):
         assert not [name for name in imports(path) if name.partition(".")[0] == "prefect"], path

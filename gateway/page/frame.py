@@ -26,7 +26,7 @@ SCREENS = {  # address: name, icon
 }
 P = ParamSpec("P")
 R = TypeVar("R")
-EXPECTED = (QueueError, NotSaved)  # their messages are for a person
+EXPECTED = (QueueError, NotSaved, FileNotFoundError, PermissionError)  # their messages are for a person
 
 
 @contextmanager

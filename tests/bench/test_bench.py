@@ -32,6 +32,7 @@ KEYS_OF_THE_ISSUE = [
     "polling_cost",
     "history_10k",
     "memory_1000",
+    "gallery_50k",
 ]
 
 
