@@ -21,7 +21,7 @@ BUDGETS = {
     "webui": 905,  # without webui/embedded
     "store": 405,
     "variations": 480,
-    "catalog": 550,
+    "catalog": 555,
     "gpu": 1260,
     "pictures": 400,
     "blocks": 405,
