@@ -88,8 +88,11 @@ def beside(file: Path) -> dict[str, Any]:
     """The JSON beside a picture; empty where there is none that can be read."""
     with suppress(OSError, ValueError, RecursionError):
         path = file.with_suffix(".json")
-        if path.stat().st_size <= LARGEST_JSON and isinstance(found := json.loads(path.read_bytes()), dict):
-            return found
+        if path.stat().st_size <= LARGEST_JSON:
+            found = json.loads(content := path.read_bytes())
+            if b"\\ud" in content.lower():  # maybe half a surrogate pair, which UTF-8 can't write
+                found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
+            return found if isinstance(found, dict) else {}
     return {}
 
 

@@ -22,7 +22,7 @@ BUDGETS = {
     "store": 405,
     "hours": 310,
     "variations": 480,
-    "catalog": 550,
+    "catalog": 555,
     "gpu": 1260,
     "pictures": 400,
     "blocks": 405,

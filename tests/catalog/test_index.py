@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from catalog.files import locate
 from catalog.index import Index, Wanted
+from catalog.record import beside
 from tests.catalog.conftest import Put
 
 ALL = Wanted()
@@ -107,6 +108,7 @@ def test_files_that_nobody_expects_are_survived(index: Index, put: Put, gallery:
     (gallery / "wrong" / "link.png").symlink_to(outside / "secret.png")
     (gallery / "wrong" / "circle").symlink_to(gallery)
     assert set(paths(index)) == expected
+    assert beside(gallery / "wrong" / "7.png")["infotext"] == "?"  # half a surrogate pair, which UTF-8 can't write
     found = index.get("wrong/bare.png")
     assert (found.prompt, found.checkpoint, found.seed, found.height) == ("a tree", "ink", 5, 6)
 
