@@ -49,7 +49,7 @@ class GpuHours:
             return self._problem
         if self._hours.is_open(now := datetime.now(UTC)):
             return ""
-        return f"the GPU hours are closed until {self._hours.opens(now).astimezone():%a %H:%M %Z} ({self._hours})"
+        return f"the GPU hours are closed until {self._hours.clock(self._hours.opens(now))} ({self._hours})"
 
     def admits(self, priority: int) -> bool:
         """Whether a run of this priority may start although the hours are closed."""
