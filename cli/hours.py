@@ -40,9 +40,8 @@ def hours(
             return 2
         closes = found.closes(now)
         said = f"open until {found.clock(closes)}" if closes else "open"
-        say(
-            f"GPU hours: {found}; now {said if found.is_open(now) else f'closed until {found.clock(found.opens(now))}'}"
-        )
+        said = said if found.is_open(now) else f"closed until {found.clock(found.opens(now))}"
+        say(f"GPU hours: {found}; now {said}")
     return 0
 
 

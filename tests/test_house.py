@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 905,  # without webui/embedded
     "store": 405,
-    "hours": 310,
+    "hours": 315,
     "variations": 480,
     "gpu": 1260,
     "pictures": 400,
@@ -29,9 +29,9 @@ BUDGETS = {
     "flows": 1250,
     "deployments": 425,
     "services": 745,
-    "backlog": 1490,
+    "backlog": 1485,
     "worker": 1965,
-    "cli": 1390,
+    "cli": 1385,
     "gateway": 780,
 }
 ROOMS = list(BUDGETS)
