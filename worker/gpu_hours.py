@@ -62,7 +62,7 @@ class GpuHours:
         now = datetime.now(UTC)
         if self._hours is None or not self._hours.is_open(now):
             return now
-        return max(self._going_since, self._hours.night(now)) if self._hours.windows else self._going_since
+        return max(self._going_since, self._hours.night(now)) if self._hours.closes(now) else self._going_since
 
     @property
     def night(self) -> datetime | None:
