@@ -172,12 +172,12 @@ def closing_note(hours: Hours, now: datetime, before: float, own: float) -> str:
     spans = hours.spans(begins, own)
     if len(spans) > 1:
         return (
-            f"it can't be finished before the GPU hours close at {_local(spans[0][1])}: it stops after its picture, "
-            f"goes on at the next opening, and is done at about {_local(spans[-1][1])}"
+            f"it can't be finished before the GPU hours close at {hours.clock(spans[0][1])}: it stops after its "
+            f"picture, goes on at the next opening, and is done at about {hours.clock(spans[-1][1])}"
         )
     if hours.opens(now) > now:
-        done = f", and it is done at about {_local(spans[-1][1])}" if own else ""
-        return f"the GPU hours are closed until {_local(hours.opens(now))}{done}"
+        done = f", and it is done at about {hours.clock(spans[-1][1])}" if own else ""
+        return f"the GPU hours are closed until {hours.clock(hours.opens(now))}{done}"
     return ""
 
 
@@ -196,7 +196,7 @@ def _change(client: SyncPrefectClient, name: str, change: dict[str, Any]) -> lis
 def _as_timetable(deployment: str, schedule: DeploymentSchedule) -> Timetable:
     said = schedule.schedule.model_dump(mode="json", exclude_none=True)
     kind = next(key for key in ("cron", "rrule", "interval") if key in said)
-    when = f"every {timedelta(seconds=said[kind])}" if kind == "interval" else f"{said[kind]}"
+    when = f"every {timedelta(seconds=said[kind])}" if kind == "interval" else said[kind].rpartition("\n")[2]
     when += f" {said.get('timezone', 'UTC')}"
     return Timetable(deployment=deployment, name=schedule.slug or when, when=when, active=schedule.active)
 
@@ -211,7 +211,3 @@ def _deployments(client: SyncPrefectClient) -> Iterator[tuple[str, DeploymentRes
                 except ObjectNotFound:  # deleted just now
                     continue
         offset += len(page)
-
-
-def _local(time: datetime) -> str:
-    return f"{time.astimezone():%a %H:%M}"

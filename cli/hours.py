@@ -39,8 +39,9 @@ def hours(
             complain(error)
             return 2
         closes = found.closes(now)
-        said = f"open until {_local(closes)}" if closes else "open"
-        say(f"GPU hours: {found}; now {said if found.is_open(now) else f'closed until {_local(found.opens(now))}'}")
+        said = f"open until {found.clock(closes)}" if closes else "open"
+        said = said if found.is_open(now) else f"closed until {found.clock(found.opens(now))}"
+        say(f"GPU hours: {found}; now {said}")
     return 0
 
 
@@ -72,8 +73,8 @@ def show(*, as_json: Json = False) -> int:
     table = Table("due", "begins", "done by", "job", "", box=None)
     for run in found:
         note = f"skipped: {run.skipped}" if run.skipped else "goes on at the next opening" if run.pauses else ""
-        begins, ends = (_local(time) if time else "" for time in (run.begins, run.ends))
-        table.add_row(_local(run.due), begins, ends, run.deployment, note)
+        begins, ends = (hours.clock(time) if time else "" for time in (run.begins, run.ends))
+        table.add_row(hours.clock(run.due), begins, ends, run.deployment, note)
     console.print(table) if found else say("nothing")
     return 0
 
@@ -122,7 +123,3 @@ def _switch(name: str, *, active: bool) -> int:
         for one in switch(client, name, active):
             say(f"{one.deployment}: {one.when}, {'on' if one.active else 'off'}")
     return 0
-
-
-def _local(time: datetime) -> str:
-    return f"{time.astimezone():%a %H:%M}"

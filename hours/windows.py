@@ -132,6 +132,10 @@ class Hours(BaseModel):
         exempt = "" if self.exempt is None else f"; at any time runs of priority {self.exempt} and before"
         return f"{', '.join(self.windows)} {self.timezone}{exempt}"
 
+    def clock(self, time: datetime) -> str:
+        """A time of these hours for a person: in their time zone; in this machine's where there are none."""
+        return f"{time.astimezone(ZoneInfo(self.timezone) if self.windows else None):%a %H:%M %Z}"
+
     def is_open(self, now: datetime) -> bool:
         return self.opens(now) == now
 

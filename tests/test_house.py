@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = {
     "webui": 905,  # without webui/embedded
     "store": 405,
-    "hours": 310,
+    "hours": 315,
     "variations": 480,
     "catalog": 555,
     "gpu": 1260,

@@ -49,7 +49,7 @@ class GpuHours:
             return self._problem
         if self._hours.is_open(now := datetime.now(UTC)):
             return ""
-        return f"the GPU hours are closed until {self._hours.opens(now).astimezone():%a %H:%M %Z} ({self._hours})"
+        return f"the GPU hours are closed until {self._hours.clock(self._hours.opens(now))} ({self._hours})"
 
     def admits(self, priority: int) -> bool:
         """Whether a run of this priority may start although the hours are closed."""
@@ -62,7 +62,7 @@ class GpuHours:
         now = datetime.now(UTC)
         if self._hours is None or not self._hours.is_open(now):
             return now
-        return max(self._going_since, self._hours.night(now)) if self._hours.windows else self._going_since
+        return max(self._going_since, self._hours.night(now)) if self._hours.closes(now) else self._going_since
 
     @property
     def night(self) -> datetime | None:

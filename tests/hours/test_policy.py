@@ -58,7 +58,7 @@ def simulate(
         if off[0] <= now < off[1]:
             now = began = off[1]
         opens = hours.opens(now)
-        since = max(began, opens if opens > now or not hours.windows else hours.night(now))
+        since = now if opens > now else max(began, hours.night(now)) if hours.closes(now) else began
         made = Counter(one.timetable for one in begun if starts[one.id] >= hours.night(now)) if opens == now else None
         dropped |= {one.id: reason for one, reason in skipped(waiting, now, since, made)}
         waiting = [one for one in waiting if one.id not in dropped]

@@ -132,5 +132,6 @@ def test_hours_are_read_back_as_they_are_stored_and_shown() -> None:
     hours = Hours.read({"windows": ["Mon-Fri 22:00-06:00"], "timezone": BERLIN, "exempt": -10})
     assert Hours.read(hours.model_dump(mode="json")) == hours
     assert str(hours) == f"mon-fri 22:00-06:00 {BERLIN}; at any time runs of priority -10 and before"
+    assert hours.clock(at("2026-11-24T12:00", "UTC")) == "Tue 13:00 CET"
     assert Hours.read("01:00-07:00").timezone == "UTC"
     assert Hours.read(None).is_open(at("2026-11-24T12:00"))
