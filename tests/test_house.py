@@ -92,6 +92,13 @@ def product() -> list[Path]:
     return [path for room in ROOMS for path in without_embedded(room)]
 
 
+def test_the_extension_for_the_webui_is_small_and_needs_nothing_of_ours() -> None:
+    paths = [path.relative_to(PROJECT) for path in (PROJECT / "extension").rglob("*") if path.suffix in (".py", ".js")]
+    assert 0 < sum(map(lines, paths)) <= 250
+    for path in paths:
+        assert not {name.partition(".")[0] for name in imports(path)} & ({*ROOMS} | BESIDE), path
+
+
 # -- imports -------------------------------------------------------------------------------------------------
 
 
