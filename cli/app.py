@@ -196,6 +196,7 @@ def deploy(
 ) -> int:
     """Put pool, blocks and deployments into an existing Prefect. Safe to repeat."""
     api = need_prefect(deployed=False)
+    from deployments import form
     from deployments.bootstrap import bootstrap
 
     try:
@@ -203,6 +204,7 @@ def deploy(
     except (TimeoutError, ValueError) as error:
         complain(error)
         return 1
+    form.look()
     say(f"Prefect at {api} knows everything that a job needs.")
     return 0
 

@@ -25,13 +25,13 @@ BUDGETS = {
     "pictures": 400,
     "blocks": 405,
     "tasks": 1655,
-    "flows": 1240,
-    "deployments": 400,
-    "services": 745,
-    "backlog": 1240,
-    "worker": 1730,
-    "cli": 1195,
-    "gateway": 780,
+    "flows": 1258,
+    "deployments": 540,
+    "services": 782,
+    "backlog": 1255,
+    "worker": 1732,
+    "cli": 1197,
+    "gateway": 784,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300
