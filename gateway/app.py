@@ -18,7 +18,8 @@ from backlog import task as tasks
 from blocks.connection import WebUI
 from gateway import front_door, progress, queue_api
 from gateway.clients import Choices, NamedPaths
-from services.origin import OwnPagesOnly
+from services.environment import password, public_address
+from services.origin import OwnPagesOnly, PasswordDemanded
 from store.settings import settings
 
 LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
@@ -106,5 +107,7 @@ def create_app() -> FastAPI:
 
 
 def application() -> Any:
-    """For ``uvicorn --factory``: for programs of this machine, and for its own pages."""
-    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app())))
+    """For ``uvicorn --factory``: for programs of this machine and its own pages, or who knows Prefect's password."""
+    application = BoundedBodies(NamedPaths(create_app()))
+    secret = password()
+    return OwnPagesOnly(PasswordDemanded(application, secret) if secret else application, public_address())
