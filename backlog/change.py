@@ -10,7 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
-from backlog.order import PLACE, between, in_order, key_of, priority_of, set_order
+from backlog.order import PLACE, in_order, key_of, last, place_before, priority_of, set_order
 from backlog.queue import UNDER_WAY, checked, create, read, set_state
 from backlog.task import (
     ENDED,
@@ -118,25 +118,17 @@ def move(client: SyncPrefectClient, task: UUID, to: str | UUID) -> Task:
         Running, Finished, OfTimetable: it, or the other, does not wait any more.
     """
     run = read_waiting(client, task)
-    goal = None if to in ("top", "bottom") else read_waiting(client, to if isinstance(to, UUID) else UUID(to)).id
-    before: FlowRun | None = None
-    offset = 0
-    while page := in_order(client, offset, 100):
-        offset += len(page)
-        for other in page:
-            if other.id == run.id:
-                continue
-            if to == "top" or other.id == goal:
-                priority, place, _ = key_of(other)
-                # What stands before it may have another priority, and then any place below its own is right.
-                neighbour = key_of(before) if before is not None else None
-                after = neighbour[1] if neighbour and neighbour[0] == priority else None
-                set_order(client, run, priority, between(after, place))
-                return _still_waiting(client, run)
-            before = other
-    if before is not None:
-        priority, place, _ = key_of(before)
-        set_order(client, run, priority, place + 1)
+    if to == "top":
+        other = next((one for one in in_order(client, 0, 2) if one.id != run.id), None)
+        place = None if other is None else key_of(other)[1] - 1
+    elif to == "bottom":
+        other = last(client, run.id)
+        place = None if other is None else key_of(other)[1] + 1
+    else:
+        other = read_waiting(client, to if isinstance(to, UUID) else UUID(to))
+        place = place_before(client, other, run.id)
+    if other is not None and other.id != run.id:
+        set_order(client, run, priority_of(other), place)
     return _still_waiting(client, run)
 
 

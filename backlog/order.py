@@ -8,8 +8,9 @@ labels: whoever reads a page of the queue also reads those, which belong to anot
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, localcontext
+from decimal import ROUND_FLOOR, Decimal, localcontext
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, WorkPoolFilter
@@ -23,7 +24,8 @@ PRIORITY = "darkroom.priority"  # label: an integer
 PLACE = "darkroom.place"  # label: seconds since 1970 as a decimal number in text; empty: the time that it is due
 ORDERED = "ordered"  # tag of a run that has one of these labels
 ORDER_CHANGED = "darkroom.queue.reordered"  # the event after a change
-DIGITS = 60  # of a place: room for 120 moves to the same spot, between two runs that are due a millisecond apart
+DIGITS = 60  # of a place: room for 140 moves to the same spot
+INSTANT = Decimal("0.000001")  # seconds; what Prefect's times are multiples of
 SOON = timedelta(minutes=2)  # what is due within it counts as waiting
 MOST = 200  # runs in one of Prefect's answers
 
@@ -54,11 +56,27 @@ def seconds(time: datetime) -> Decimal:
     return Decimal(repr(time.timestamp()))
 
 
-def between(before: Decimal | None, after: Decimal) -> Decimal:
-    """A place between two others; ``before`` None: a second before ``after``."""
+def place_before(client: SyncPrefectClient, run: FlowRun, moved: UUID) -> Decimal:
+    """A place before a waiting run's and after all that stand before it; ``moved``: the run that it is for.
+
+    Only the runs with labels are read. Of the others it is known that their times are whole microseconds.
+    """
+    priority, place, _ = key_of(run)
     with localcontext() as context:
         context.prec = DIGITS
-        return after - 1 if before is None else (before + after) / 2
+        instant = place.quantize(INSTANT, ROUND_FLOOR)
+        keys = [key_of(one) for one in labelled(client) if one.id != moved]
+        before = [key[1] for key in keys if key[0] == priority and key[1] < place]
+        before.append(instant if instant < place else place - INSTANT)
+        return (max(before) + place) / 2
+
+
+def last(client: SyncPrefectClient, but: UUID) -> FlowRun | None:
+    """The last of the waiting runs in the users' order, without the one of this id."""
+    ordered = labelled(client)
+    by_time = _waiting(client, len(ordered) + 2, offset=max(0, count_waiting(client) - len(ordered) - 2))
+    found = [*ordered, *(run for run in by_time if ORDERED not in run.tags)]
+    return max((run for run in found if run.id != but), key=key_of, default=None)
 
 
 def set_order(client: SyncPrefectClient, run: FlowRun, priority: int, place: Decimal | None) -> None:
@@ -73,14 +91,19 @@ def in_order(client: SyncPrefectClient, offset: int, limit: int) -> list[FlowRun
     """A page of the waiting runs in the users' order. Prefect sorts by due time: from its list the runs with labels of
     the order are taken out and put where they belong, so a page costs the same wherever it is.
     """
-    labelled = sorted(_waiting(client, MOST * 5, tags={"all_": [ORDERED]}), key=key_of)
-    start = max(0, offset - len(labelled))
-    found = _waiting(client, limit + 2 * len(labelled), offset=start)
+    ordered = sorted(labelled(client), key=key_of)
+    start = max(0, offset - len(ordered))
+    found = _waiting(client, limit + 2 * len(ordered), offset=start)
     # Of those before the page's first one, the ones without labels stand before it in the users' order as well.
     first = _due(found[0]) if found and start else None
-    passed = start - sum(_due(run) < first for run in labelled) if first is not None else start
-    merged = sorted([*labelled, *(run for run in found if ORDERED not in run.tags)], key=key_of)
+    passed = start - sum(_due(run) < first for run in ordered) if first is not None else start
+    merged = sorted([*ordered, *(run for run in found if ORDERED not in run.tags)], key=key_of)
     return merged[offset - passed :][:limit]
+
+
+def labelled(client: SyncPrefectClient) -> list[FlowRun]:
+    """The waiting runs with labels of the order, at most 1,000."""
+    return _waiting(client, MOST * 5, tags={"all_": [ORDERED]})
 
 
 def count_waiting(client: SyncPrefectClient) -> int:

@@ -205,6 +205,7 @@ def deploy(
     if file:
         return _save(lambda client, given: given.deploy_given(client, file, say))
     api = need_prefect(deployed=False)
+    from deployments import form
     from deployments.bootstrap import bootstrap
 
     try:
@@ -212,6 +213,7 @@ def deploy(
     except (TimeoutError, ValueError) as error:
         complain(error)
         return 1
+    form.look()
     say(f"Prefect at {api} knows everything that a job needs.")
     return 0
 

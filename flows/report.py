@@ -10,20 +10,23 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from PIL import Image
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.settings import get_current_settings
 
 from blocks.gallery import Gallery
+from store.settings import settings
 from tasks.publish import Published
 from tasks.stage import Item
 from tasks.status import due_at, this_run
 from variations.grid import grids
 
-THUMBNAIL = 192  # pixels a side
-COLUMNS = 3  # what fits beside the panel of a Prefect page
-SHEET = 48  # thumbnails in one contact sheet: about 10 KB each, and Prefect's database holds them
+THUMBNAIL = 320  # pixels a side
+COLUMNS = 2  # what fits beside the panel of a Prefect page
+SHEET = 32  # thumbnails in one contact sheet: about 20 KB each, and Prefect's database holds them
 
 
 def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]], gallery: Gallery) -> list[Published]:
@@ -33,11 +36,12 @@ def report(name: str, items: Sequence[Item], timings: list[dict[str, Any]], gall
     drawn: list[Published] = []
     try:
         drawn = publish_grids(items, gallery)
-        create_markdown_artifact(
+        sheet = create_markdown_artifact(
             contact_sheet(name, items, drawn),
             key="contact-sheet",
             description=f"{sum(len(item.published) for item in items)} pictures of {name}",
         )
+        get_run_logger().info("contact sheet: %s/artifacts/artifact/%s", get_current_settings().ui_url, sheet)
         # One after the other: two writers at once collide in Prefect's SQLite, and its client then sleeps two seconds.
         create_table_artifact(timings, key="timings", description="Seconds per stage")
         if len(items) > 1:
@@ -93,7 +97,9 @@ def contact_sheet(name: str, items: Sequence[Item], drawn: Sequence[Published]) 
     """Grids, thumbnails, seeds and where each picture is, as markdown; then what is half-way."""
     published = [(item, one) for item in items for _, one in sorted(item.published.items())]
     cells = [
-        f"![{one.path}]({thumbnail(file_of(item, one.index))})<br>seed {one.seed}{one.note and f'<br>{one.note}'}"
+        # A link around the picture: Prefect's page would show neither.
+        f"![{one.path}]({thumbnail(file_of(item, one.index))})<br>[seed {one.seed}]({link(one.path)})"
+        + (one.note and f"<br>{one.note}")
         for item, one in published[:SHEET]
     ]
     width = min(COLUMNS, max(1, len(cells)))
@@ -104,10 +110,19 @@ def contact_sheet(name: str, items: Sequence[Item], drawn: Sequence[Published]) 
     if len(published) > SHEET:
         sheet.append(f"\n… and {len(published) - SHEET} more.")
     every = [*drawn, *(one for _, one in published)]
-    links = [Path(one.path).as_uri() if Path(one.path).is_absolute() else one.path for one in every]
-    sheet += ["", *(f"- [{one.path}]({to}) · seed {one.seed}" for one, to in zip(every, links, strict=True))]
+    sheet += ["", *(f"- [{one.path}]({link(one.path)}) · seed {one.seed}" for one in every)]
     sheet += [f"- {item.job.title} is not finished: {left}" for item in items if (left := half_way(item))]
     return "\n".join(sheet)
+
+
+def link(path: str) -> str:
+    """Where a browser opens a published picture: at the queue's address where that is up and has the gallery."""
+    with suppress(OSError, ValueError, LookupError):
+        address = json.loads((settings().home / "up.json").read_text())["gateway_url"]
+        inside = Path(path).resolve().relative_to(settings().gallery.resolve())
+        if address:
+            return f"{address}/pictures/{quote(inside.as_posix())}"
+    return Path(path).as_uri() if Path(path).is_absolute() else path
 
 
 def file_of(item: Item, index: int = 1) -> Path | None:

@@ -19,7 +19,8 @@ from gateway import front_door, pictures, progress, queue_api
 from gateway.clients import Choices, NamedPaths
 from gateway.page.mount import mount
 from services.bodies import BoundedBodies
-from services.origin import OwnPagesOnly
+from services.environment import password, public_address
+from services.origin import OwnPagesOnly, PasswordDemanded
 
 LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
 STATUS = {
@@ -74,5 +75,7 @@ def create_app() -> FastAPI:
 
 
 def application() -> Any:
-    """For ``uvicorn --factory``: for programs of this machine, and for its own pages."""
-    return OwnPagesOnly(BoundedBodies(NamedPaths(create_app()), LARGEST_BODY))
+    """For ``uvicorn --factory``: for programs of this machine and its own pages, or who knows Prefect's password."""
+    application = BoundedBodies(NamedPaths(create_app()), LARGEST_BODY)
+    secret = password()
+    return OwnPagesOnly(PasswordDemanded(application, secret) if secret else application, public_address())

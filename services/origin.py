@@ -9,6 +9,9 @@ through: it runs on this machine, or came past the password of a public address.
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hmac
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,10 +26,13 @@ def why_refused(scope: Scope, public: str = "") -> str:
 
     Args:
         scope: as ASGI describes the request.
-        public: the server's public address, such as ``http://host:4200``; it is one of its own pages.
+        public: a public address, such as ``http://host:4200``; it, and this server's port under the same name, are
+            own pages.
     """
     headers, port = Headers(scope=scope), (scope.get("server") or ("", None))[1]
-    pages = [f"http://{name}" if port == 80 else f"http://{name}:{port}" for name in LOOPBACK] + [public] * bool(public)
+    pages = [f"http://{name}" if port == 80 else f"http://{name}:{port}" for name in LOOPBACK]
+    if public:
+        pages += [public, f"{urlsplit(public).scheme}://{urlsplit(public).hostname}:{port}"]
     hosts, origins = headers.getlist("host"), headers.getlist("origin")
     if not hosts or not {host.lower() for host in hosts} <= {urlsplit(page).netloc for page in pages}:
         return f"it asks for the host {', '.join(hosts) or '(none)'}"
@@ -51,3 +57,32 @@ class OwnPagesOnly:
             await JSONResponse({"detail": detail}, 403)(scope, receive, send)
         else:
             await self._application(scope, receive, send)
+
+
+class PasswordDemanded:
+    """An ASGI application around another: answers 401 to what comes without the password, by HTTP's basic auth.
+
+    Args:
+        secret: ``user:password``, as Prefect has it. Any user is let in by the password: a client's user is its name.
+    """
+
+    def __init__(self, application: ASGIApp, secret: str) -> None:
+        self._application, self._password = application, secret.partition(":")[2]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and not self._is_known(Headers(scope=scope)):
+            detail = (
+                "Not authenticated: basic auth with the password of PREFECT_SERVER_API_AUTH_STRING, and any user name"
+            )
+            refusal = JSONResponse({"detail": detail}, 401, {"WWW-Authenticate": 'Basic realm="Darkroom"'})
+            await refusal(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+    def _is_known(self, headers: Headers) -> bool:
+        kind, _, encoded = headers.get("authorization", "").partition(" ")
+        try:
+            given = base64.b64decode(encoded).partition(b":")[2]
+        except binascii.Error:
+            return False
+        return kind.lower() == "basic" and hmac.compare_digest(given, self._password.encode())

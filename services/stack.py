@@ -193,9 +193,11 @@ class Stack:
         self.addresses.webui_url = self.addresses.embedded = url
 
     def _start_gateway(self, port: int) -> None:
-        ready = partial(Child.listens_on, port=port)
-        self._start("the gateway", server_on(port, application="gateway.app"), "gateway.log", ready)
-        self.addresses.gateway_url = f"http://127.0.0.1:{port}"
+        public, ready = urlsplit(public_address()), partial(Child.listens_on, port=port)
+        host = "0.0.0.0" if public.scheme == "http" and self.addresses.own_server else "127.0.0.1"
+        known = f"{public.scheme}://{public.hostname}" if public.hostname else "http://127.0.0.1"
+        self.addresses.gateway_url = f"{known}:{port}"
+        self._start("the gateway", server_on(port, host, "gateway.app"), "gateway.log", ready)
 
     def _start(self, name: str, module: list[str], log: str, ready: Callable[[Child], bool]) -> None:
         self.parts.append(Part(name, module, settings().home / "logs" / log))

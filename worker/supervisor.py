@@ -20,6 +20,7 @@ import psutil
 from prefect.client.orchestration import PrefectClient, get_client
 
 from deployments.bootstrap import POOL
+from deployments.form import keep_current
 from services.stack import READY_LINE
 from worker import gpu_hours, notice, recovery
 from worker.events import Wakeup, listen
@@ -64,6 +65,7 @@ async def supervise() -> None:
         lambda: _every(recovery.DELETED_EVERY, recovery.end_deleted_runs),
         lambda: _every(notice.LOOK_EVERY, queue.look),
         _interrupt_orphans,
+        keep_current,
         bound_logs,
     ]
     fork_server = None

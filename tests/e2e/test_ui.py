@@ -3,6 +3,7 @@
 With DARKROOM_SCREENSHOTS=folder the pages are kept as pictures; those of the README were made so.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from deployments.form import OFFERED
 from tests.up import Up
 from tests.waiting import until
 
@@ -44,6 +47,13 @@ def fill(page: Page, label: str, value: str) -> None:
     form_field(page, label).locator("textarea, input").first.fill(value)
 
 
+def choose(page: Page, label: str, name: str) -> None:
+    form_field(page, label).locator(".p-select-button__control").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_role("option", name=name, exact=True).click()
+    expect(form_field(page, label)).to_contain_text(name)
+
+
 def newest_run(darkroom: Up, name: str) -> str:
     body = {"flow_runs": {"name": {"any_": [name]}}, "limit": 1}
     [run] = until(f"a run named {name}", lambda: darkroom.call("POST", "/flow_runs/filter", body))
@@ -53,16 +63,25 @@ def newest_run(darkroom: Up, name: str) -> str:
 def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, page: Page) -> None:
     darkroom.webui.steps.step_time = 0.1
     ui = darkroom.api.removesuffix("/api")
+    until("the form has the WebUI's names", lambda: OFFERED in json.dumps(darkroom.deployment()))
     page.goto(f"{ui}/deployments/deployment/{darkroom.deployment()['id']}/run")
     expect(form_field(page, "Prompt").locator("textarea")).to_have_value(re.compile("lighthouse"))  # an example to edit
     fill(page, "Name", "from-the-form")
+    # The names that the WebUI has, and any other: a stem is one that it takes as well.
+    choose(page, "Sampler", "Euler")
+    choose(page, "Checkpoint", "ink.safetensors")
+    form_field(page, "Checkpoint").get_by_text("other", exact=True).click()
     fill(page, "Checkpoint", "photo")
     fill(page, "Pictures", "3")
     fill(page, "Prompt", "portrait of a queen with red hair, her castle by the sea at sunrise")
     fill(page, "Sampling steps", "40")
     fill(page, "Seed", "11")
-    for side in ("Width", "Height"):
-        fill(page, side, "384")
+    fill(page, "Width", "384")
+    fill(page, "Height", "100")
+    page.get_by_role("button", name="Submit").click()
+    wrong = "Validation failed for field 'job.txt2img.height'. Failure reason: 100 is not a multiple of 8"
+    expect(page.get_by_text(wrong).first).to_be_visible()
+    fill(page, "Height", "384")
     # The block picker: the connection is chosen by name, its password never passes through the form.
     form_field(page, "webui").get_by_text("WebUI", exact=True).click()
     form_field(page, "webui").locator(".p-select-button__control").focus()
@@ -90,6 +109,9 @@ def test_fill_the_form_watch_progress_and_open_the_contact_sheet(darkroom: Up, p
     until("the thumbnails are drawn", lambda: thumbnails.first.evaluate("image => image.naturalWidth") > 0)
     expect(page.get_by_text("seed 12").first).to_be_visible()
     keep(page, "contact-sheet")
+    opens = page.get_by_role("link", name="seed 12", exact=True).first.get_attribute("href")
+    assert opens is not None
+    assert requests.get(opens, timeout=30).headers["Content-Type"] == "image/png"  # from the gateway
 
 
 def test_the_retry_button_repeats_only_what_failed(darkroom: Up, page: Page) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from PIL import Image
 
+from tests.extension.page import opened
 from tests.gateway.conftest import Gateway
 from tests.servers import until
 from webui.embedded.server import EmbeddedWebUI
@@ -46,6 +48,28 @@ def test_a_task_from_the_queue_to_its_pictures(gateway: Gateway) -> None:
     gateway.call("GET", f"/task-scheduler/queue/{first}", status=404)
     again = gateway.call("POST", f"/task-scheduler/queue/{second}/retry", status=409)
     assert again["error"] == "Finished"
+
+
+def test_what_the_queue_button_of_the_webuis_page_sends_is_painted(gateway: Gateway) -> None:
+    gateway.call("POST", "/task-scheduler/pause")
+    with opened() as page:
+        page.options.data |= {"darkroom_address": gateway.url, "forge_additional_modules": []}
+        said = [page.queue(prompt="from the page")]
+        start = Image.new("RGB", (64, 64), "red")
+        said.append(page.queue("img2img", init_img=start, mode=4, init_mask=Image.new("L", (64, 64), 255)))
+    waiting = ids(gateway)[-2:]
+    assert [one.partition(" ·")[0] for one in said] == [f"Queued: number {n} of {n} that wait" for n in (1, 2)]
+    gateway.call("POST", "/task-scheduler/start")
+
+    def ended(task: str) -> Any:
+        found = gateway.call("GET", f"/task-scheduler/queue/{task}")
+        return found if found["status"] in ("completed", "failed") else None
+
+    for task in waiting:
+        found = until("it is painted", lambda task=task: ended(task))
+        assert (found["status"], found["checkpoint"]) == ("completed", "ink.safetensors"), found["error"]
+        with Image.open(found["result_images"][0]) as picture:
+            assert "Clip skip: 2" in picture.info["parameters"]
 
 
 def test_a_running_task_is_not_edited_but_cancelled(gateway: Gateway, held: EmbeddedWebUI) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.environment import public_address
-from services.origin import OwnPagesOnly, why_refused
+from services.origin import OwnPagesOnly, PasswordDemanded, why_refused
 from store.settings import settings
 from tests.services.serving import served
 
@@ -89,6 +89,9 @@ def test_the_public_address_is_one_of_its_pages() -> None:
     assert why_refused(scope(host="127.0.0.1:4200"), PUBLIC) == ""
     assert why_refused(scope(host="gpu-box.lan:4200", origin="http://gpu-box.lan"), PUBLIC)
     assert why_refused(scope(80, host="localhost", origin="http://localhost")) == ""
+    # Another server of ours under the same name.
+    assert why_refused(scope(7862, host="gpu-box.lan:7862", origin="http://gpu-box.lan:7862"), PUBLIC) == ""
+    assert why_refused(scope(7862, host="gpu-box.lan:7863"), PUBLIC)
 
 
 @given(host=st.text(st.characters(max_codepoint=255), max_size=40), origin=st.text(st.characters(max_codepoint=255)))
@@ -161,3 +164,15 @@ def test_what_is_no_public_address_is_said_without_repeating_it(monkeypatch: pyt
     with pytest.raises(ValueError, match="DARKROOM_PUBLIC_ADDRESS must be") as caught:
         public_address()
     assert "secret" not in str(caught.value)
+
+
+def test_who_knows_the_password_is_let_in_under_any_user_name() -> None:
+    with served(PasswordDemanded(answers_all, "me:a:long secret"), lifespan="off") as port:
+        url = f"http://127.0.0.1:{port}/"
+        for name in ("me", "krita", ""):
+            assert requests.get(url, auth=(name, "a:long secret"), timeout=PATIENCE).ok
+        for wrong in (None, ("me", "a"), ("me", ""), ("me:a", "long secret ")):
+            refused = requests.get(url, auth=wrong, timeout=PATIENCE)
+            assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, 'Basic realm="Darkroom"')
+        for header in ("Basic", "Basic !", "Basic bWU6YQ", "Bearer bWU6YTpsb25nIHNlY3JldA=="):
+            assert requests.get(url, headers={"Authorization": header}, timeout=PATIENCE).status_code == 401

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -132,6 +133,16 @@ def test_a_public_address_is_served_to_who_knows_the_password(tmp_path: Path) ->
         assert requests.get(f"{public}/ui-settings", timeout=30).json()["api_url"] == f"{public}/api"
         evil = requests.post(work_pools, json={}, headers={"Origin": "http://evil.example"}, timeout=30)
         assert evil.status_code == 403
+        # The queue is under the same name; a client of the WebUI's API says who it is by its user name.
+        [queue] = re.findall(r"^queue +(\S+)", log.read_text(), re.MULTILINE)
+        assert queue.rpartition(":")[0] == public.rpartition(":")[0]
+        status = f"{queue}/task-scheduler/status"
+        assert requests.get(status, timeout=30).status_code == 401
+        krita = ("krita", "a-long-secret")
+        assert requests.get(status, auth=krita, headers={"Origin": queue}, timeout=30).ok
+        assert (
+            requests.get(status, auth=krita, headers={"Origin": "http://evil.example"}, timeout=30).status_code == 403
+        )
         (tmp_path / "job.yaml").write_text(
             "checkpoint: ink\ntxt2img: {prompt: a castle, steps: 1, width: 64, height: 64}\n"
         )
