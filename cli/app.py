@@ -24,11 +24,7 @@ from services.environment import API, ui_url, use
 from services.process import ChildDied
 from store.settings import PROJECT, settings
 
-app = App(
-    name="darkroom",
-    help="Queue, schedule and retry Stable Diffusion jobs on your own GPU, with Prefect.",
-    version_flags=[],
-)
+app = App(name="darkroom", help="Queue, schedule and retry Stable Diffusion jobs on your own GPU.", version_flags=[])
 for one in (queue, hours, timetable):
     app.command(one)
 
