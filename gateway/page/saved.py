@@ -31,8 +31,15 @@ def build(state: State) -> None:
             ui.label("Saved jobs").classes("title").props("role=heading aria-level=1")
             box = ui.element("ul").classes("rows plain")
 
+        shown: list[Any] = []
+
         async def refresh() -> None:
+            """Draw the list anew where it has changed: under a hand that clicks, a control must stay what it is."""
             found = await run_in_threadpool(saved_jobs, state.prefect)
+            now = [(name, one.parameters, one.description, one.schedules) for name, one in sorted(found.items())]
+            if box.is_deleted or shown == [now]:
+                return
+            shown[:] = [now]
             box.clear()
             with box:
                 for name, deployment in sorted(found.items()):
