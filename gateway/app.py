@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from prefect.client.orchestration import get_client
+from starlette.datastructures import State
 
 from backlog import task as tasks
 from blocks.connection import WebUI
@@ -22,6 +25,7 @@ from services.bodies import BoundedBodies
 from services.environment import password, public_address
 from services.origin import OwnPagesOnly, PasswordDemanded
 
+WEBUI_EVERY = 5.0  # seconds between two looks at the block webui/default
 LARGEST_BODY = 128 * 1024 * 1024  # bytes of a request: an init image and a mask of 4096 × 4096 in 16 bit, as base64
 STATUS = {
     tasks.NotFound: 404,
@@ -35,6 +39,8 @@ STATUS = {
 }
 ABOUT = "The queue of Stable Diffusion jobs, and the WebUI's API in front of it (each client's requests are queued)."
 
+logger = logging.getLogger("darkroom.gateway")
+
 
 def _said(content: Any, status: int) -> Response:
     """As JSON in ASCII: an error may repeat text that UTF-8 can't write."""
@@ -46,9 +52,24 @@ async def _open(app: FastAPI) -> AsyncIterator[None]:
     webui = await run_in_threadpool(WebUI.chosen, None)  # within the event loop Prefect would give a coroutine
     app.state.webui = webui.get_client()
     app.state.catalog = await run_in_threadpool(pictures.catalog)
+    following = asyncio.create_task(_follow_webui(app.state, webui))
     with get_client(sync_client=True) as app.state.prefect:
         app.state.choices = Choices(app.state.prefect)
         yield
+    following.cancel()
+
+
+async def _follow_webui(state: State, known: WebUI) -> None:
+    """Take up what a user changes in the block: another address, another password."""
+    while True:
+        await asyncio.sleep(WEBUI_EVERY)
+        try:
+            found = await run_in_threadpool(WebUI.chosen, None)
+        except Exception as error:  # Prefect is away, or the block is wrong: what was right last stays
+            logger.debug("the WebUI's block can't be read: %s", error)
+            continue
+        if found.model_dump() != known.model_dump():
+            state.webui, known = found.get_client(), found
 
 
 def create_app() -> FastAPI:

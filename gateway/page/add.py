@@ -13,14 +13,14 @@ from starlette.datastructures import State
 from backlog import change, queue
 from backlog.capture import capture
 from backlog.task import InvalidJob, Task
+from catalog.files import locate
 from cli.given import save_given
 from flows.job import GenerationJob
 from gateway.page.form import BLANK, JobForm
 from gateway.page.frame import do, frame
 from gateway.page.given import drop_zone
 from gateway.page.offered import Offered, offered
-from store.inputs import stored
-from store.settings import settings
+from store.inputs import keep_picture
 
 
 def build(state: State) -> None:
@@ -68,10 +68,11 @@ class AddScreen:
 
     async def take_picture(self, path: str, stage: str) -> None:
         """Fill in from a picture of the gallery, by its path there."""
-        file = await run_in_threadpool(_in_gallery, path)
+        file = await run_in_threadpool(locate, self._state.catalog.gallery, path)
         await self._capture(file, file.stem)
         if stage:
-            self.form.fill(_through(self.form.values, str(file), stage, self._lists))
+            kept = await run_in_threadpool(lambda: keep_picture(file.read_bytes()))
+            self.form.fill(_through(self.form.values, kept, stage, self._lists))
 
     async def _dropped(self, name: str, content: bytes) -> None:
         await self._capture(content, Path(name).stem or "captured")
@@ -122,19 +123,7 @@ def _of_task(state: State, task: str) -> dict[str, Any]:
     return job
 
 
-def _in_gallery(path: str) -> Path:
-    """The file of a gallery's picture.
-
-    Raises:
-        InvalidJob: there is none.
-    """
-    try:
-        return stored(str(settings().gallery.resolve() / path))
-    except ValueError as error:
-        raise InvalidJob(str(error)) from None
-
-
-def _through(job: dict[str, Any], file: str, stage: str, lists: Offered) -> dict[str, Any]:
+def _through(job: dict[str, Any], picture: str, stage: str, lists: Offered) -> dict[str, Any]:
     """The job that puts a finished picture through one stage, with the prompt that it was painted with."""
     before = job.get("txt2img", {})
     prompts = {name: before[name] for name in ("prompt", "negative_prompt") if before.get(name)}
@@ -147,4 +136,4 @@ def _through(job: dict[str, Any], file: str, stage: str, lists: Offered) -> dict
     if stage not in forms:
         raise InvalidJob(f"{stage!r} is no stage that a finished picture can go through: {', '.join(forms)}")
     kept = {name: job[name] for name in ("name", "checkpoint", "vae") if job.get(name)}
-    return kept | {"init_images": [file], stage: forms[stage]}
+    return kept | {"init_images": [picture], stage: forms[stage]}

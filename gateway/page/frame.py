@@ -23,6 +23,7 @@ SCREENS = {  # address: name, icon
     "/add": ("Add", "add_circle_outline"),
     "/gallery": ("Pictures", "photo_library"),
     "/saved": ("Saved jobs", "bookmark_border"),
+    "/timetable": ("Timetable", "schedule"),
 }
 P = ParamSpec("P")
 R = TypeVar("R")

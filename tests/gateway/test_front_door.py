@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ import requests
 from PIL import Image
 
 from tests.gateway.conftest import Gateway, start
-from tests.servers import until
+from tests.servers import Prefect
+from tests.waiting import until
 from webui.embedded.server import EmbeddedWebUI
 
 PAYLOAD: dict[str, Any] = {"prompt": "a boat", "steps": 2, "width": 64, "height": 64, "seed": 5}
@@ -143,3 +145,24 @@ def test_a_batch_makes_room_and_goes_on_later(gateway: Gateway, painter: Embedde
     prompts = [prompt for prompt in order()[begun:] if prompt in ("many", "at once")]
     assert prompts.index("at once") < 3
     assert prompts.count("many") == 4, "none is painted twice"
+
+
+def test_another_address_in_the_webuis_block_is_taken_up(
+    gateway: Gateway, deployed: Prefect, painter: EmbeddedWebUI, tmp_path: Path
+) -> None:
+    block = deployed.call("GET", "/block_types/slug/webui/block_documents/name/default")["id"]
+
+    def lists_come_from(webui: EmbeddedWebUI) -> None:
+        change = {"data": {"base_url": webui.url}, "merge_existing_data": True}
+        deployed.call("PATCH", f"/block_documents/{block}", change)
+        webui.requests.clear()
+
+        def asked() -> bool:
+            gateway.call("GET", "/sdapi/v1/loras")
+            return bool(webui.requests.of("GET", "/sdapi/v1/loras"))
+
+        until("it is asked", asked)
+
+    with EmbeddedWebUI(folder=tmp_path) as other:
+        lists_come_from(other)
+        lists_come_from(painter)

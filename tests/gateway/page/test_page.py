@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.gateway.conftest import Gateway
 from tests.gateway.page.conftest import Open
+from tests.servers import Prefect
 from tests.waiting import until
 from webui import infotext
 from webui.embedded.server import EmbeddedWebUI
@@ -226,3 +227,44 @@ def test_every_control_has_a_name_and_the_page_is_there_soon(paused: Gateway, op
     for section in page.locator(".q-expansion-item:visible").all():
         section.get_by_role("button").first.click()
     assert page.evaluate(UNNAMED) == []
+
+
+def schedule(deployed: Prefect) -> dict[str, Any]:
+    return dict(deployed.deployment("generate/nightly")["schedules"][0])
+
+
+def test_hours_are_set_and_a_timetable_is_switched_on_and_changed(deployed: Prefect, open_page: Open) -> None:
+    variable = f"{deployed.api}/variables/name/darkroom_hours"
+    before = schedule(deployed)
+    page = open_page("/timetable")
+    hours = page.get_by_label("Hours", exact=True)
+    hours.fill("25:00-07:00")
+    page.get_by_role("button", name="Set").click()
+    expect(page.get_by_text(re.compile("25:00: no time of day"))).to_be_visible()
+    hours.fill("00:00-24:00 Europe/Berlin")  # the worker of these tests goes on
+    page.get_by_role("button", name="Set").click()
+    until("they are set", lambda: requests.get(variable, timeout=10).ok)
+    assert requests.get(variable, timeout=10).json()["value"]["windows"] == ["00:00-24:00"]
+
+    page.get_by_label(re.compile("^On: nightly")).click()
+    until("it is on", lambda: schedule(deployed)["active"])
+    expect(
+        page.get_by_role("listitem").filter(has_text="done by").or_(page.get_by_text("begins")).first
+    ).to_be_visible()
+    page.get_by_role("button", name="Change when nightly runs").click()
+    page.get_by_label("When", exact=True).fill("61 2 * * *")
+    page.get_by_role("button", name="Change", exact=True).click()
+    expect(page.get_by_role("dialog").get_by_text(re.compile("cron", re.IGNORECASE)).last).to_be_visible()
+    page.get_by_label("When", exact=True).fill("15 3 * * *")
+    page.get_by_role("button", name="Change", exact=True).click()
+    until("it has other times", lambda: schedule(deployed)["schedule"].get("cron") == "15 3 * * *")
+    expect(page.get_by_text(re.compile("^15 3 "))).to_be_visible()
+    assert not page.evaluate(UNNAMED)
+
+    page.get_by_label(re.compile("^On: nightly")).click()
+    until("it is off", lambda: not schedule(deployed)["active"])
+    deployed.darkroom("timetable", "when", "nightly", "--cron", before["schedule"]["cron"], "--timezone", "UTC")
+    hours = page.get_by_label("Hours", exact=True)
+    hours.fill("")
+    page.get_by_role("button", name="Set").click()
+    until("there are none", lambda: requests.get(variable, timeout=10).status_code == 404)
