@@ -21,6 +21,7 @@ class Goal:
 STOCK, STOCK_FAST, LOOP = "stock worker, its defaults", "stock worker, same polling", "bare HTTP loop"
 SAVING_LOOP = "bare HTTP loop that also saves"
 FIFO, LEAST = "first in, first out", "the least possible"
+DIRECT = "the WebUI itself"
 NO_POLLING, EMPTY, AFTER_10 = "no polling", "empty database", "after 10 runs"
 
 
@@ -71,5 +72,14 @@ GOALS: dict[str, Goal] = {
         "first page of 50,000 pictures, as the Pictures screen asks for it; beside it the slowest filter",
         "≤ 1.5 s, a filter ≤ 0.5 s",
         lambda f: f["value"] <= 1.5 and f["filter"] <= 0.5,
+    ),
+    "queue_list": Goal(
+        "a list of 100 tasks over HTTP, 1,000 waiting and 20,000 finished", "p95 ≤ 200 ms", lambda f: f["p95"] <= 0.2
+    ),
+    "queue_move": Goal("a move in that queue, until another client sees it", "p95 ≤ 1 s", lambda f: f["p95"] <= 1),
+    "front_door": Goal(
+        "a picture of 0.2 s through the queue's address, idle system",
+        "at most the first step + 0.3 s over a direct call",
+        lambda f: f["value"] <= f["against"][DIRECT] + f["first_step"] + 0.3,
     ),
 }

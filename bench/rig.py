@@ -162,6 +162,20 @@ class Rig:
         with self._working("worker", WORKER_READY, "cli.app", "worker", environment=settings) as child:
             yield child
 
+    @contextlib.contextmanager
+    def gateway(self, webui: MeasuredWebUI) -> Iterator[str]:
+        """The queue's address."""
+        self.deploy(webui)
+        port = free_port(0)
+        arguments = ["gateway.app:application", "--factory", "--host", "127.0.0.1", "--port", str(port)]
+        settings = self._darkroom(webui, lookahead=False)
+        child = self._child("gateway", "uvicorn", *arguments, "--no-access-log", environment=settings)
+        try:
+            child.wait_until(lambda: child.listens_on(port), WORKER_WITHIN)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            _stop(child)
+
     def _darkroom(self, webui: MeasuredWebUI, lookahead: bool) -> dict[str, str]:
         return {"DARKROOM_WEBUI_URL": webui.url, "DARKROOM_LOOKAHEAD": "1" if lookahead else "0"}
 
