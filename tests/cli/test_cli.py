@@ -89,6 +89,7 @@ def test_an_unreachable_prefect_is_one_line(tmp_path: Path, command: str) -> Non
     assert "Does it run" in line
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_empty_prefect_is_one_line_and_a_run_without_a_worker_says_so(
     painter: EmbeddedWebUI, tmp_path: Path

@@ -36,7 +36,9 @@ def sent(server: EmbeddedWebUI) -> int:
     return sum(len(server.requests.of("POST", f"/sdapi/v1/{one}")) for one in set(ENDPOINTS.values()))
 
 
-@pytest.mark.parametrize("stage", ENDPOINTS)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(one, marks=pytest.mark.long if number % 3 else ()) for number, one in enumerate(ENDPOINTS)]
+)
 def test_a_run_that_is_asked_in_the_middle_of_a_stage_goes_on_unharmed(
     stage: str, server: EmbeddedWebUI, prefect_server: None, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,6 +44,7 @@ def test_what_a_killed_worker_leaves_is_resumed_by_the_next(deployed: Prefect, h
     assert CRASHES not in deployed.run(run)["labels"], "it was not to blame"
 
 
+@pytest.mark.long
 def test_a_run_that_was_taken_and_never_begun_goes_back_into_the_queue(deployed: Prefect) -> None:
     """As when a worker dies while it starts a process: no heartbeat ever tells Prefect."""
     run = deployed.queue(name="lost")

@@ -102,6 +102,7 @@ def test_after_out_of_memory_a_small_picture_shows_that_the_queue_may_go_on(
     assert painter.url not in description(deployed)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120)
 def test_a_webui_that_stays_out_of_memory_holds_the_queue_until_it_paints(
     worker: Child, deployed: Prefect, painter: EmbeddedWebUI

@@ -96,6 +96,7 @@ def runs_of(prefect: Prefect, deployment: str, before: datetime) -> list[dict[st
     return prefect.call("POST", "/flow_runs/filter", body)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 def test_after_days_off_each_saved_job_catches_up_by_its_policy(prefect: Prefect) -> None:
     """Hourly slots of the last six hours, laid out as after an absence; what is skipped says why."""

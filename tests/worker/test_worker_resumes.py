@@ -37,6 +37,7 @@ def worker(deployed: Prefect) -> Iterator[Child]:
         yield child
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 def test_a_run_whose_process_dies_three_times_is_put_aside(deployed: Prefect, held: EmbeddedWebUI) -> None:
     run = start_and_wait(deployed, held)
