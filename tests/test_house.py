@@ -33,7 +33,7 @@ BUDGETS = {
     "backlog": 1505,
     "worker": 1970,
     "cli": 1395,
-    "gateway": 3260,
+    "gateway": 3400,
 }
 ROOMS = list(BUDGETS)
 MODULE_LINES = 300

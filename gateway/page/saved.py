@@ -20,6 +20,7 @@ from backlog.task import Refused
 from deployments.saved import remove, saved_jobs
 from gateway.page.frame import button, confirmed, do, frame, link_out
 from gateway.page.live import changed
+from gateway.page.switches import Switches
 
 
 def build(state: State) -> None:
@@ -32,18 +33,24 @@ def build(state: State) -> None:
             box = ui.element("ul").classes("rows plain")
 
         shown: list[Any] = []
+        switches = Switches()
 
         async def refresh() -> None:
-            """Draw the list anew where it has changed: under a hand that clicks, a control must stay what it is."""
+            """Draw the list anew where it has changed: a control that a person is about to click stays what it is."""
             found = await run_in_threadpool(saved_jobs, state.prefect)
-            now = [(name, one.parameters, one.description, one.schedules) for name, one in sorted(found.items())]
-            if box.is_deleted or shown == [now]:
+            schedules = [schedule for one in found.values() for schedule in one.schedules]
+            said = [(str(one.id), said_of(one)) for one in schedules]
+            now = [said, [(name, one.parameters, one.description) for name, one in sorted(found.items())]]
+            if box.is_deleted:
                 return
-            shown[:] = [now]
+            if shown == now:
+                switches.follow({str(one.id): one.active for one in schedules})
+                return
+            shown[:] = now
             box.clear()
             with box:
                 for name, deployment in sorted(found.items()):
-                    _row(state.prefect, name, deployment)
+                    _row(state.prefect, name, deployment, switches)
                 if not found:
                     with ui.element("li").classes("empty"):
                         ui.label("No job is saved yet: Save on the screen Add does it.")
@@ -52,7 +59,7 @@ def build(state: State) -> None:
         await refresh()
 
 
-def _row(client: SyncPrefectClient, name: str, deployment: DeploymentResponse) -> None:
+def _row(client: SyncPrefectClient, name: str, deployment: DeploymentResponse, switches: Switches) -> None:
     short = name.partition("/")[2]
     job: dict[str, Any] = deployment.parameters.get("job") or {}
     with ui.element("li").classes("row-card"):
@@ -62,7 +69,7 @@ def _row(client: SyncPrefectClient, name: str, deployment: DeploymentResponse) -
             about = filter(None, [job.get("checkpoint"), deployment.description])
             ui.label(" · ".join(map(str, about))).classes("row-about")
             for schedule in deployment.schedules:
-                _switch(client, short, deployment.id, schedule)
+                _switch(client, short, deployment.id, schedule, switches)
         link_out("Prefect", url_for(deployment) or "", f"{short} in Prefect").classes("quiet wide-only")
         run = partial(do, f"{short} is queued", queue.create, client, deployment.id, short, deployment.parameters)
         button("play_arrow", f"Run: {short}", run, tooltip="Run")
@@ -72,16 +79,17 @@ def _row(client: SyncPrefectClient, name: str, deployment: DeploymentResponse) -
         button("delete_outline", f"Delete: {short}", partial(_delete, client, name), tooltip="Delete")
 
 
-def _switch(client: SyncPrefectClient, name: str, deployment: UUID, schedule: DeploymentSchedule) -> None:
+def _switch(
+    client: SyncPrefectClient, name: str, deployment: UUID, schedule: DeploymentSchedule, switches: Switches
+) -> None:
     """A schedule and its switch."""
     said = said_of(schedule)
 
-    async def turn(event: Any) -> None:
-        on = bool(event.value)
+    async def turn(on: bool) -> None:
         done = f"{name} runs {said}" if on else f"{name} does not run {said}"
         await do(done, client.update_deployment_schedule, deployment, schedule.id, active=on)
 
-    ui.switch(said, value=schedule.active, on_change=turn).props["aria-label"] = f"{name}: {said}"
+    switches.add(str(schedule.id), said, f"{name}: {said}", schedule.active, turn)
 
 
 def said_of(schedule: DeploymentSchedule) -> str:

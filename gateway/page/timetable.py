@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from deployments.manifest import ScheduleEntry
 from flows.job import explain
 from gateway.page.frame import button, do, frame
 from gateway.page.live import changed
+from gateway.page.switches import Switches
 from hours.windows import ALWAYS, EXAMPLE, Hours
 
 KINDS = {"cron": "cron", "interval": "every so many seconds", "rrule": "rrule"}
@@ -43,43 +45,62 @@ def listed(client: SyncPrefectClient) -> Listed:
 
 def build(state: State) -> None:
     """Register the screen."""
-    client: SyncPrefectClient = state.prefect
 
     @ui.page("/timetable")
     async def timetable_screen() -> None:
         with frame("/timetable"):
             ui.label("Timetable").classes("title").props("role=heading aria-level=1")
-            box = ui.element("div")
-        shown: list[Listed] = []
+            hours, runs, every = Part("GPU hours"), Part("The next 24 hours"), Part("Timetables")
+        switches = Switches()
 
         async def refresh() -> None:
-            """Draw it anew where it has changed: what a person is about to click must stay what it is."""
-            found = await run_in_threadpool(listed, client)
-            if box.is_deleted or shown == [found]:
+            found = await run_in_threadpool(listed, state.prefect)
+            if hours.box.is_deleted:
                 return
-            shown[:] = [found]
-            box.clear()
-            with box:
-                _draw(client, found)
+            hours.show((found.hours, found.problem), partial(_hours, state.prefect, found))
+            runs.show((found.hours, found.runs), partial(_runs, found))
+            structure = [one.model_copy(update={"active": True}) for one in found.timetables]
+            every.show(structure, partial(_timetables, state.prefect, found.timetables, switches))
+            switches.follow({_key(one): one.active for one in found.timetables})
 
         changed.subscribe(refresh)
         await refresh()
 
 
-def _draw(client: SyncPrefectClient, found: Listed) -> None:
-    ui.label("GPU hours").classes("section").props("role=heading aria-level=2")
-    _hours(client, found)
-    ui.label("The next 24 hours").classes("section").props("role=heading aria-level=2")
+class Part:
+    """A part of the screen, drawn anew only where it has changed: a control that a person is about to click, or a field
+    that is being written in, stays what it is."""
+
+    def __init__(self, title: str) -> None:
+        ui.label(title).classes("section").props("role=heading aria-level=2")
+        self.box = ui.element("div")
+        self._shown: Any = None
+
+    def show(self, what: Any, draw: Callable[[], None]) -> None:
+        if what != self._shown:
+            self._shown = what
+            self.box.clear()
+            with self.box:
+                draw()
+
+
+def _key(one: Timetable) -> str:
+    return f"{one.deployment} {one.name}"
+
+
+def _runs(found: Listed) -> None:
     with ui.element("ul").classes("rows plain"):
         for run in found.runs:
             _run(found.hours, run)
         if not found.runs:
             with ui.element("li").classes("empty"):
                 ui.label("No timetable starts anything.")
-    ui.label("Timetables").classes("section").props("role=heading aria-level=2")
+
+
+def _timetables(client: SyncPrefectClient, every: list[Timetable], switches: Switches) -> None:
     with ui.element("ul").classes("rows plain"):
-        for one in found.timetables:
-            _timetable(client, one)
+        for one in every:
+            _timetable(client, one, switches)
 
 
 def _hours(client: SyncPrefectClient, found: Listed) -> None:
@@ -124,18 +145,18 @@ def _run(hours: Hours, run: Planned) -> None:
             ui.label(about).classes("row-about")
 
 
-def _timetable(client: SyncPrefectClient, one: Timetable) -> None:
+def _timetable(client: SyncPrefectClient, one: Timetable, switches: Switches) -> None:
     name = one.deployment.partition("/")[2]
 
-    async def turn(event: Any) -> None:
-        done = f"{name} runs {one.when}" if event.value else f"{name} is paused"
-        await do(done, switch, client, one.deployment, bool(event.value))
+    async def turn(on: bool) -> None:
+        done = f"{name} runs {one.when}" if on else f"{name} is paused"
+        await do(done, switch, client, one.deployment, on)
 
     with ui.element("li").classes("row-card"):
         with ui.element("div").classes("row-text"):
             ui.label(name).classes("row-name")
             ui.label(one.when).classes("row-about")
-        ui.switch(value=one.active, on_change=turn).props["aria-label"] = f"On: {name}, {one.when}"
+        switches.add(_key(one), "", f"On: {name}, {one.when}", one.active, turn)
         button("edit", f"Change when {name} runs", partial(_change, client, one), tooltip="Change when")
 
 
