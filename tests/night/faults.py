@@ -98,8 +98,13 @@ def _stop(night: Night, run: str, stage: str) -> None:
 
 
 def _folder_is_away(night: Night, run: str, stage: str) -> None:
+    """Until the run says that it waits for it, or ends (an upscale's input is in there)."""
     with folder_is_away(night.home / "runs"):
-        until("the run ends", lambda: night.run(run)["state_type"] != "RUNNING", 30)
+        until(
+            "it says that it waits, or ends",
+            lambda: "cannot be written" in str(night.logs(run)[-3:]) or night.run(run)["state_type"] != "RUNNING",
+            60,
+        )
 
 
 def _cancel(night: Night, run: str, stage: str) -> None:

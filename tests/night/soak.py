@@ -281,8 +281,11 @@ def soak(night: Night, jobs: int, seed: int, minutes: float) -> dict[str, Any]:
         soak.problems.append(f"{strangers.outcomes['touched']} strangers' jobs were touched")
     needed = sum(queued.needed for queued in soak.queued.values())
     painted = sum(not asked.is_load for asked in night.requests.asked)
-    if painted - needed > sum(soak.struck.values()):
-        soak.problems.append(f"{painted - needed} pictures were painted twice for {soak.struck.total()} faults")
+    # A fault costs at most the picture on the GPU, and the request that was sent ahead of its turn and never began.
+    if painted - needed > 2 * soak.struck.total():
+        asked = Counter(one.task.rpartition("-")[0] or f"upscale of {one.run}" for one in night.requests.asked)
+        twice = ", ".join(f"{task} {count} times" for task, count in asked.items() if count > 1)
+        soak.problems.append(f"{painted - needed} more than needed for {soak.struck.total()} faults: {twice}")
     return {
         "jobs": jobs,
         "seed": seed,
