@@ -59,7 +59,7 @@ def up(*, webui: Annotated[str | None, Parameter(help="A WebUI's address; else t
         with Stack(say, gateway=True) as stack:
             say(f"Prefect  {ui_url()}")
             say(f"WebUI    {stack.addresses.webui_url}")
-            say(f"queue    {stack.addresses.gateway_url} (speaks the WebUI's API, and its own: /openapi.json)")
+            say(f"queue    {stack.addresses.gateway_url} (a page; the WebUI's API, and its own: /openapi.json)")
             say(f"logs     {settings().home / 'logs'}")
             say("Ctrl-C stops everything.")
             stack.watch(threading.Event())
