@@ -263,7 +263,9 @@ def test_hours_are_set_and_a_timetable_is_switched_on_and_changed(deployed: Pref
 
     page.get_by_label(re.compile("^On: nightly")).click()
     until("it is off", lambda: not schedule(deployed)["active"])
-    deployed.darkroom("timetable", "when", "nightly", "--cron", before["schedule"]["cron"], "--timezone", "UTC")
+    was = before["schedule"]
+    done = deployed.darkroom("timetable", "when", "nightly", "--cron", was["cron"], "--timezone", was["timezone"])
+    assert done.returncode == 0, done.stderr
     hours = page.get_by_label("Hours", exact=True)
     hours.fill("")
     page.get_by_role("button", name="Set").click()
