@@ -6,7 +6,7 @@ STAMP := $(VENV)/.darkroom-setup
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup run up check test matrix matrix-short soak soak-short lint bench bench-full clean
+.PHONY: help setup run up check test test-long matrix matrix-short soak soak-short lint bench bench-full clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,13 +33,15 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: setup lint  ## every test, but those of `make matrix`
+test: setup lint  ## every test, but the long ones
 	@scripts/chromium.sh
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+test-long: setup  ## the long tests: what waits a minute, or shows again what a shorter test shows
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests -m long --matrix one
+
 matrix: setup  ## each fault at each stage, 1,000 honest pictures; writes docs/night.md and docs/true-pictures.md
 	@$(BIN)/python -m pytest tests/night tests/pictures --matrix all --record
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests -m long --matrix one
 
 matrix-short: setup  ## each fault at one stage, about five minutes
 	@$(BIN)/python -m pytest tests/night --matrix one

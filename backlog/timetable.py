@@ -193,11 +193,16 @@ def _change(client: SyncPrefectClient, name: str, change: dict[str, Any]) -> lis
     return found
 
 
-def _as_timetable(deployment: str, schedule: DeploymentSchedule) -> Timetable:
+def when_of(schedule: DeploymentSchedule) -> str:
+    """When a schedule starts runs: its cron line, interval or rrule, and its time zone."""
     said = schedule.schedule.model_dump(mode="json", exclude_none=True)
     kind = next(key for key in ("cron", "rrule", "interval") if key in said)
     when = f"every {timedelta(seconds=said[kind])}" if kind == "interval" else said[kind].rpartition("\n")[2]
-    when += f" {said.get('timezone', 'UTC')}"
+    return f"{when} {said.get('timezone', 'UTC')}"
+
+
+def _as_timetable(deployment: str, schedule: DeploymentSchedule) -> Timetable:
+    when = when_of(schedule)
     return Timetable(deployment=deployment, name=schedule.slug or when, when=when, active=schedule.active)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import httpx
 from fastapi.concurrency import run_in_threadpool
@@ -54,6 +54,25 @@ def frame(address: str) -> Iterator[None]:
     with ui.element("section").classes("content").props(f'aria-label="{name}"') as content:
         yield
     ui.skip_link("To the content", target=content)
+
+
+class Part:
+    """A part of a screen, drawn anew only where it has changed: a control that a person is about to click, or a field
+    that is being written in, stays what it is."""
+
+    def __init__(self, title: str = "") -> None:
+        if title:
+            ui.label(title).classes("section").props("role=heading aria-level=2")
+        self.box = ui.element("div")
+        self._shown: Any = None
+
+    def show(self, what: Any, draw: Callable[[], None]) -> None:
+        """Have ``draw`` draw it, if ``what`` it shows is not what it shows already."""
+        if what != self._shown:
+            self._shown = what
+            self.box.clear()
+            with self.box:
+                draw()
 
 
 async def do(done: str, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -17,8 +17,9 @@ from starlette.datastructures import State
 
 from backlog import queue
 from backlog.task import Refused
+from backlog.timetable import when_of
 from deployments.saved import remove, saved_jobs
-from gateway.page.frame import button, confirmed, do, frame, link_out
+from gateway.page.frame import Part, button, confirmed, do, frame, link_out
 from gateway.page.live import changed
 from gateway.page.switches import Switches
 
@@ -30,33 +31,30 @@ def build(state: State) -> None:
     async def saved_screen() -> None:
         with frame("/saved"):
             ui.label("Saved jobs").classes("title").props("role=heading aria-level=1")
-            box = ui.element("ul").classes("rows plain")
-
-        shown: list[Any] = []
+            jobs = Part()
         switches = Switches()
 
         async def refresh() -> None:
-            """Draw the list anew where it has changed: a control that a person is about to click stays what it is."""
             found = await run_in_threadpool(saved_jobs, state.prefect)
+            if jobs.box.is_deleted:
+                return
             schedules = [schedule for one in found.values() for schedule in one.schedules]
-            said = [(str(one.id), said_of(one)) for one in schedules]
-            now = [said, [(name, one.parameters, one.description) for name, one in sorted(found.items())]]
-            if box.is_deleted:
-                return
-            if shown == now:
-                switches.follow({str(one.id): one.active for one in schedules})
-                return
-            shown[:] = now
-            box.clear()
-            with box:
-                for name, deployment in sorted(found.items()):
-                    _row(state.prefect, name, deployment, switches)
-                if not found:
-                    with ui.element("li").classes("empty"):
-                        ui.label("No job is saved yet: Save on the screen Add does it.")
+            said = [(one.id, when_of(one)) for one in schedules]
+            shown = [said, [(name, one.parameters, one.description) for name, one in sorted(found.items())]]
+            jobs.show(shown, partial(_rows, state.prefect, found, switches))
+            switches.follow({str(one.id): one.active for one in schedules})
 
         changed.subscribe(refresh)
         await refresh()
+
+
+def _rows(client: SyncPrefectClient, found: dict[str, DeploymentResponse], switches: Switches) -> None:
+    with ui.element("ul").classes("rows plain"):
+        for name, deployment in sorted(found.items()):
+            _row(client, name, deployment, switches)
+        if not found:
+            with ui.element("li").classes("empty"):
+                ui.label("No job is saved yet: Save on the screen Add does it.")
 
 
 def _row(client: SyncPrefectClient, name: str, deployment: DeploymentResponse, switches: Switches) -> None:
@@ -83,21 +81,13 @@ def _switch(
     client: SyncPrefectClient, name: str, deployment: UUID, schedule: DeploymentSchedule, switches: Switches
 ) -> None:
     """A schedule and its switch."""
-    said = said_of(schedule)
+    said = when_of(schedule)
 
     async def turn(on: bool) -> None:
         done = f"{name} runs {said}" if on else f"{name} does not run {said}"
         await do(done, client.update_deployment_schedule, deployment, schedule.id, active=on)
 
     switches.add(str(schedule.id), said, f"{name}: {said}", schedule.active, turn)
-
-
-def said_of(schedule: DeploymentSchedule) -> str:
-    """When a schedule runs, as it was written: its cron line, interval or rrule."""
-    rule = schedule.schedule
-    when = getattr(rule, "cron", None) or getattr(rule, "rrule", None) or f"every {getattr(rule, 'interval', '')}"
-    zone = getattr(rule, "timezone", None)
-    return f"{when} ({zone})" if zone else str(when)
 
 
 async def _delete(client: SyncPrefectClient, name: str) -> None:

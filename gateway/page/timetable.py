@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
 from nicegui import ui
@@ -17,7 +15,7 @@ from starlette.datastructures import State
 from backlog.timetable import Planned, Timetable, change_when, planned, read_hours, set_hours, switch, timetables
 from deployments.manifest import ScheduleEntry
 from flows.job import explain
-from gateway.page.frame import button, do, frame
+from gateway.page.frame import Part, button, do, frame
 from gateway.page.live import changed
 from gateway.page.switches import Switches
 from hours.windows import ALWAYS, EXAMPLE, Hours
@@ -65,23 +63,6 @@ def build(state: State) -> None:
 
         changed.subscribe(refresh)
         await refresh()
-
-
-class Part:
-    """A part of the screen, drawn anew only where it has changed: a control that a person is about to click, or a field
-    that is being written in, stays what it is."""
-
-    def __init__(self, title: str) -> None:
-        ui.label(title).classes("section").props("role=heading aria-level=2")
-        self.box = ui.element("div")
-        self._shown: Any = None
-
-    def show(self, what: Any, draw: Callable[[], None]) -> None:
-        if what != self._shown:
-            self._shown = what
-            self.box.clear()
-            with self.box:
-                draw()
 
 
 def _key(one: Timetable) -> str:
