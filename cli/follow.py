@@ -32,7 +32,8 @@ LOG_END_WITHIN = 8.0  # seconds that the last lines are waited for in all
 UNCLAIMED_AFTER = 5.0  # seconds of waiting before the follower looks why nothing starts the run
 JOB_PROGRESS = "job-progress"  # key of the artifact with the progress of the whole job
 # What Prefect's engine logs about each task and flow. The tasks' own lines and the report say the same in fewer words.
-ENGINE_LINES = re.compile(r"Finished in state \w+\(|Encountered exception during execution:")
+# What Prefect's engine says; and links into its pages, whose server may stop with this command (see report).
+NOT_SHOWN = re.compile(r"Finished in state \w+\(|Encountered exception during execution:|contact sheet: http")
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -171,8 +172,8 @@ class Follower:
 
 
 def what_to_show(message: str) -> str:
-    """A log message without its traceback; empty for what Prefect's engine says of each task and flow."""
-    return "" if ENGINE_LINES.match(message) else message.partition(TRACEBACK)[0].strip()
+    """A log message without its traceback; empty for what is of use in Prefect's own pages only."""
+    return "" if NOT_SHOWN.match(message) else message.partition(TRACEBACK)[0].strip()
 
 
 def report(run: FlowRun, link: str | None, console: Console) -> int:

@@ -124,6 +124,7 @@ def test_a_log_without_a_last_line_ends_with_silence(followed: Followed, monkeyp
         ("Encountered exception during execution: ValueError('no')\nTraceback (most recent call last):\n  File x", ""),
         ("Finished in state Failed('no')", ""),
         ("Finished in state office", "Finished in state office"),
+        ("contact sheet: http://127.0.0.1:4200/artifacts/artifact/1", ""),
     ],
 )
 def test_a_message_loses_its_traceback_and_the_engines_words(message: str, shown: str) -> None:
