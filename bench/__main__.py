@@ -12,7 +12,20 @@ from types import FrameType
 
 from rich.console import Console
 
-from bench import batches, firststep, gallery, history, idle, loads, memory, polling, progress, queue, results, tables
+from bench import (
+    batches,
+    firststep,
+    frontdoor,
+    gallery,
+    history,
+    idle,
+    loads,
+    memory,
+    polling,
+    progress,
+    results,
+    tables,
+)
 from bench.goals import Figure
 from bench.rig import Rig
 
@@ -36,10 +49,9 @@ FULL: dict[str, Group] = {
     "history": lambda rig: history.measure(rig, queued=12, single=8),
     "memory": lambda rig: memory.measure(rig, runs=1000),
     "gallery": gallery.measure,
-    "queue": queue.measure,
-    "frontdoor": lambda rig: queue.measure_front_door(rig, requests_each=15, runs=8),
+    "frontdoor": lambda rig: frontdoor.measure(rig, requests_each=15, runs=8),
 }
-FRESH = {"history", "memory", "queue"}  # they need a database without anybody else's runs
+FRESH = {"history", "memory"}  # they need a database without anybody else's runs
 
 
 def main() -> int:

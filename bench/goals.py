@@ -73,10 +73,6 @@ GOALS: dict[str, Goal] = {
         "≤ 1.5 s, a filter ≤ 0.5 s",
         lambda f: f["value"] <= 1.5 and f["filter"] <= 0.5,
     ),
-    "queue_list": Goal(
-        "a list of 100 tasks over HTTP, 1,000 waiting and 20,000 finished", "p95 ≤ 200 ms", lambda f: f["p95"] <= 0.2
-    ),
-    "queue_move": Goal("a move in that queue, until another client sees it", "p95 ≤ 1 s", lambda f: f["p95"] <= 1),
     "front_door": Goal(
         "a picture of 0.2 s through the queue's address, idle system",
         "at most the first step + 0.3 s over a direct call",

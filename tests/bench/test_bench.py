@@ -33,8 +33,6 @@ KEYS_OF_THE_ISSUE = [
     "history_10k",
     "memory_1000",
     "gallery_50k",
-    "queue_list",
-    "queue_move",
     "front_door",
 ]
 
